@@ -1,0 +1,108 @@
+import type { Settings } from "../config/settings.ts";
+import type { Stripe } from "../metrics/stripe.ts";
+import type { BackendCounts } from "../policy/model/backend.ts";
+import type { Random } from "../policy/model/random.ts";
+import type { Clock } from "../time/clock.ts";
+
+/** Levels of what an operator reads. */
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** Details of a log entry, by name. */
+export type LogFields = Readonly<Record<string, string | number>>;
+
+/** Where a listener really listens: what was asked for, with the port the kernel chose where 0 was asked. */
+export type BoundAddress =
+  | { readonly kind: "tcp"; readonly host: string; readonly port: number }
+  | { readonly kind: "unix"; readonly path: string };
+
+/**
+ * How listeners are bound. `exclusive`: nobody else may have the address. `reuse-port`: SO_REUSEPORT, beside other
+ * workers. `fds`: sockets that listen already, in the order of `settings.listeners`; a listener without one is bound
+ * exclusively when `worker` is 0 and not at all in the others (a Unix socket has one owner).
+ */
+export type Bind =
+  | { readonly mode: "exclusive" }
+  | { readonly mode: "reuse-port" }
+  | { readonly mode: "fds"; readonly fds: readonly (number | undefined)[] };
+
+/** What a data plane is made of: one per worker thread, or one in the caller's thread when embedded. */
+export interface DataPlaneInit {
+  readonly settings: Settings;
+  /** Which worker this is, from 0. */
+  readonly worker: number;
+  /** Where this worker counts. */
+  readonly stripe: Stripe;
+  /** Exchanges and connections per backend, over all workers. */
+  readonly counts: BackendCounts;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly bind: Bind;
+  readonly events: DataPlaneEvents;
+}
+
+/** What a data plane tells the control plane. None of these may throw or block. */
+export interface DataPlaneEvents {
+  /** One formatted access log line, without newline; called only when the access log is on. */
+  accessLog(line: string): void;
+  /** Something an operator should read; rate-limited by the control plane. `code` is stable. */
+  log(level: LogLevel, code: string, message: string, fields?: LogFields): void;
+  /** The shared connection bound of a backend is reached and an exchange waits here: others should give up an idle one. */
+  connectionWanted(slot: number): void;
+  /** A connection was given up for another worker. */
+  connectionFreed(slot: number): void;
+}
+
+/** Connections of one backend as one data plane sees them. */
+export interface BackendInspection {
+  readonly slot: number;
+  readonly idle: number;
+  readonly busy: number;
+  readonly opening: number;
+  /** Exchanges waiting for a connection. */
+  readonly waiting: number;
+}
+
+/** What a data plane has open at the moment it is asked. */
+export interface DataPlaneInspection {
+  readonly clientConnections: number;
+  readonly exchanges: number;
+  readonly tunnels: number;
+  readonly backends: readonly BackendInspection[];
+}
+
+/** The part of Spillway that carries traffic: listeners, sessions, pools and policies of one thread. */
+export interface DataPlane {
+  /**
+   * Binds all listeners; resolves with the bound addresses in the order of `settings.listeners`; rejects with a
+   * {@link ListenError} naming the address.
+   */
+  start(): Promise<readonly BoundAddress[]>;
+  /** What health checks say of the backend in `slot` from now on. */
+  setHealth(slot: number, up: boolean, reason: string): void;
+  /** Another worker wants a connection to this backend: give up an idle one, now or as soon as there is one. */
+  surrenderConnection(slot: number): void;
+  /** Another worker gave one up: exchanges that wait may try again. */
+  retryConnections(slot: number): void;
+  /**
+   * Stops accepting, answers what is running with `Connection: close`, closes idle connections. Resolves when the last
+   * exchange ended or `deadlineMs` passed; then the rest is cut, and `cut` says how many exchanges that were.
+   */
+  drain(deadlineMs: number): Promise<{ readonly cut: number }>;
+  /** Closes everything at once. */
+  close(): void;
+  /** For status and tests. */
+  inspect(): DataPlaneInspection;
+}
+
+/** A listener could not be bound. `code` is the system's (`EADDRINUSE`, `EACCES`, ...), `address` as people write it. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+  readonly code: string;
+  readonly address: string;
+
+  constructor(code: string, address: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.address = address;
+  }
+}
