@@ -1,0 +1,26 @@
+export { BUCKETS, bucketOf, quantileMs } from "./histogram.ts";
+export {
+  type BackendRow,
+  changeLayout,
+  createLayout,
+  createMetricsMemory,
+  LATENCY_BOUNDS,
+  type LayoutInit,
+  type MetricsLayout,
+  SHED_REASONS,
+  type ShedReason,
+  TIMEOUT_PHASES,
+} from "./layout.ts";
+export { createCounts, SharedCounts } from "./shared-counts.ts";
+export {
+  type BackendState,
+  type BackendStats,
+  type BackendView,
+  type ExchangeStats,
+  type ListenerStats,
+  readSnapshot,
+  type Snapshot,
+  type SnapshotExtra,
+  type UpstreamStats,
+} from "./snapshot.ts";
+export { Stripe } from "./stripe.ts";

@@ -1,0 +1,256 @@
+import type { BackendCounts } from "../policy/model/backend.ts";
+import type { TimeoutPhase } from "../policy/model/outcome.ts";
+import { BUCKETS } from "./histogram.ts";
+import {
+  BACKEND,
+  GENERAL,
+  LISTENER,
+  type MetricsLayout,
+  SHED_REASONS,
+  type ShedReason,
+  STATUS_CELLS,
+  stripeOffsets,
+  TIMEOUT_PHASES,
+  UPSTREAM,
+} from "./layout.ts";
+
+/** What is counted of exchanges, of one upstream or in total. */
+export interface ExchangeStats {
+  /** Exchanges that began, the active ones included. */
+  readonly requests: number;
+  readonly failed: number;
+  readonly active: number;
+  /** Exchanges that ended without a response, because the client left or the connection broke. */
+  readonly unanswered: number;
+  /** Sum over the exchanges that ended, in milliseconds. */
+  readonly durationMs: number;
+  /** Exchanges that ended, per latency bucket (LATENCY_BOUNDS and one more), each counted once. */
+  readonly buckets: readonly number[];
+  /** Responses by status code; codes never sent are missing. */
+  readonly statuses: Readonly<Record<number, number>>;
+  /** Exchanges answered by a fallback because circuits were open. */
+  readonly fallbacks: number;
+}
+
+export interface UpstreamStats extends ExchangeStats {
+  readonly name: string;
+  readonly backends: readonly BackendStats[];
+}
+
+export interface BackendStats {
+  readonly id: string;
+  readonly address: string;
+  readonly state: BackendState;
+  /** Why it is in this state, in a few words; empty when there is nothing to say. */
+  readonly reason: string;
+  /** Since when it is in this state, milliseconds since the Unix epoch. */
+  readonly since: number;
+  readonly weight: number;
+  /** Attempts that began. */
+  readonly requests: number;
+  readonly failures: number;
+  /** Exchanges running on it now. */
+  readonly active: number;
+  /** Idle, busy and opening connections now. */
+  readonly connections: number;
+  /** Mean over the attempts that ended, in milliseconds; 0 before the first. */
+  readonly meanMs: number;
+  /** Sum over the attempts that ended, in milliseconds, and their number. */
+  readonly durationMs: number;
+  readonly ended: number;
+  readonly connectionsOpened: number;
+  readonly connectionsClosed: number;
+  readonly reused: number;
+  readonly replayed: number;
+  readonly breakerTrips: number;
+}
+
+export interface ListenerStats {
+  readonly name: string;
+  readonly connectionsOpened: number;
+  readonly connectionsActive: number;
+}
+
+/** Everything counted at one moment, over all workers. Plain data. */
+export interface Snapshot {
+  /** All exchanges: those of the upstreams and those Spillway answered itself. */
+  readonly total: ExchangeStats;
+  /** Exchanges Spillway answered itself: redirects, fixed responses, no route. */
+  readonly own: ExchangeStats;
+  readonly upstreams: readonly UpstreamStats[];
+  readonly listeners: readonly ListenerStats[];
+  /** Requests refused by the parser or a limit before routing, by status. */
+  readonly rejected: Readonly<Record<number, number>>;
+  readonly shed: Readonly<Record<ShedReason, number>>;
+  readonly timeouts: Readonly<Record<TimeoutPhase, number>>;
+  readonly breakerTrips: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly tunnelsOpened: number;
+  readonly tunnelsActive: number;
+  readonly accessLogDropped: number;
+}
+
+export type BackendState = "up" | "down" | "draining";
+
+/** What the control plane knows of a backend and the stripes do not. */
+export interface BackendView {
+  readonly slot: number;
+  readonly address: string;
+  readonly state: BackendState;
+  readonly reason: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly since: number;
+  readonly weight: number;
+}
+
+export interface SnapshotExtra {
+  readonly counts: Pick<BackendCounts, "active" | "connections">;
+  /** One per backend of the layout; one that is missing shows as up, weight 1, with its id as address. */
+  readonly backends: readonly BackendView[];
+}
+
+/** Adds the stripes up. Workers go on counting meanwhile, so two figures may be one event apart. */
+export function readSnapshot(
+  layout: MetricsLayout,
+  memory: SharedArrayBuffer | ArrayBuffer,
+  extra: SnapshotExtra,
+): Snapshot {
+  const offsets = stripeOffsets(layout);
+  const sums = addStripes(new Float64Array(memory), offsets.cells);
+  const views = new Map(extra.backends.map((view) => [view.slot, view]));
+
+  const own = exchangeStats(sums, offsets.upstreams);
+  const upstreams = layout.upstreams.map(
+    (name, index): UpstreamStats => ({
+      name,
+      ...exchangeStats(sums, offsets.upstreams + (index + 1) * UPSTREAM.cells),
+      backends: layout.backends
+        .filter((backend) => backend.upstream === index)
+        .map(({ slot, id }) =>
+          backendStats(sums, offsets.backends + slot * BACKEND.cells, id, slot, views.get(slot), extra),
+        ),
+    }),
+  );
+  const listeners = layout.listeners.map((name, index): ListenerStats => {
+    const row = offsets.listeners + index * LISTENER.cells;
+    return {
+      name,
+      connectionsOpened: sums[row + LISTENER.opened]!,
+      connectionsActive: gauge(sums, row + LISTENER.opened, row + LISTENER.closed),
+    };
+  });
+
+  return {
+    total: [own, ...upstreams].reduce(addStats, NO_EXCHANGES),
+    own,
+    upstreams,
+    listeners,
+    rejected: statuses(sums, GENERAL.rejected),
+    shed: named(SHED_REASONS, sums, GENERAL.shed),
+    timeouts: named(TIMEOUT_PHASES, sums, GENERAL.timeouts),
+    breakerTrips: upstreams.reduce((sum, { backends }) => backends.reduce((all, b) => all + b.breakerTrips, sum), 0),
+    bytesIn: sums[GENERAL.bytesIn]!,
+    bytesOut: sums[GENERAL.bytesOut]!,
+    tunnelsOpened: sums[GENERAL.tunnelsOpened]!,
+    tunnelsActive: gauge(sums, GENERAL.tunnelsOpened, GENERAL.tunnelsClosed),
+    accessLogDropped: sums[GENERAL.accessLogDropped]!,
+  };
+}
+
+function addStripes(cells: Float64Array, stripe: number): Float64Array {
+  const sums = cells.slice(0, stripe);
+  for (let start = stripe; start < cells.length; start += stripe) {
+    for (let i = 0; i < stripe; i++) sums[i]! += cells[start + i]!;
+  }
+  return sums;
+}
+
+/** Never below zero: the end of an event may be seen before its start in another stripe. */
+function gauge(sums: Float64Array, started: number, ended: number): number {
+  return Math.max(0, sums[started]! - sums[ended]!);
+}
+
+function exchangeStats(sums: Float64Array, row: number): ExchangeStats {
+  return {
+    requests: sums[row + UPSTREAM.started]!,
+    failed: sums[row + UPSTREAM.failed]!,
+    active: gauge(sums, row + UPSTREAM.started, row + UPSTREAM.ended),
+    unanswered: sums[row + UPSTREAM.statuses]!,
+    durationMs: sums[row + UPSTREAM.durationMs]!,
+    buckets: [...sums.subarray(row + UPSTREAM.buckets, row + UPSTREAM.buckets + BUCKETS)],
+    statuses: statuses(sums, row + UPSTREAM.statuses),
+    fallbacks: sums[row + UPSTREAM.fallbacks]!,
+  };
+}
+
+function backendStats(
+  sums: Float64Array,
+  row: number,
+  id: string,
+  slot: number,
+  view: BackendView | undefined,
+  extra: SnapshotExtra,
+): BackendStats {
+  const ended = sums[row + BACKEND.ended]!;
+  const durationMs = sums[row + BACKEND.durationMs]!;
+  return {
+    id,
+    address: view?.address ?? id,
+    state: view?.state ?? "up",
+    reason: view?.reason ?? "",
+    since: view?.since ?? 0,
+    weight: view?.weight ?? 1,
+    requests: sums[row + BACKEND.started]!,
+    failures: sums[row + BACKEND.failed]!,
+    active: extra.counts.active(slot),
+    connections: extra.counts.connections(slot),
+    meanMs: ended === 0 ? 0 : durationMs / ended,
+    durationMs,
+    ended,
+    connectionsOpened: sums[row + BACKEND.connectionsOpened]!,
+    connectionsClosed: sums[row + BACKEND.connectionsClosed]!,
+    reused: sums[row + BACKEND.reused]!,
+    replayed: sums[row + BACKEND.replayed]!,
+    breakerTrips: sums[row + BACKEND.trips]!,
+  };
+}
+
+function statuses(sums: Float64Array, row: number): Record<number, number> {
+  const found: Record<number, number> = {};
+  for (let cell = 1; cell < STATUS_CELLS; cell++) {
+    const count = sums[row + cell]!;
+    if (count > 0) found[cell + 99] = count;
+  }
+  return found;
+}
+
+function named<Name extends string>(names: readonly Name[], sums: Float64Array, row: number): Record<Name, number> {
+  return Object.fromEntries(names.map((name, index) => [name, sums[row + index]!])) as Record<Name, number>;
+}
+
+const NO_EXCHANGES: ExchangeStats = {
+  requests: 0,
+  failed: 0,
+  active: 0,
+  unanswered: 0,
+  durationMs: 0,
+  buckets: new Array<number>(BUCKETS).fill(0),
+  statuses: {},
+  fallbacks: 0,
+};
+
+function addStats(a: ExchangeStats, b: ExchangeStats): ExchangeStats {
+  const sums: Record<number, number> = { ...a.statuses };
+  for (const [code, count] of Object.entries(b.statuses)) sums[Number(code)] = (sums[Number(code)] ?? 0) + count;
+  return {
+    requests: a.requests + b.requests,
+    failed: a.failed + b.failed,
+    active: a.active + b.active,
+    unanswered: a.unanswered + b.unanswered,
+    durationMs: a.durationMs + b.durationMs,
+    buckets: a.buckets.map((count, index) => count + b.buckets[index]!),
+    statuses: sums,
+    fallbacks: a.fallbacks + b.fallbacks,
+  };
+}

@@ -1,0 +1,206 @@
+import type { TimeoutPhase } from "../policy/model/outcome.ts";
+import { bucketOf } from "./histogram.ts";
+import {
+  BACKEND,
+  CELL_BYTES,
+  GENERAL,
+  LISTENER,
+  type MetricsLayout,
+  type ShedReason,
+  statusCell,
+  stripeOffsets,
+  UPSTREAM,
+} from "./layout.ts";
+
+/**
+ * The counters of one worker: plain stores into its own part of the shared memory, a few nanoseconds a call, nothing
+ * allocated. Readers add the stripes up and may be one event behind. Rows outside the layout's capacity count nothing.
+ */
+export class Stripe {
+  readonly #cells: Float64Array;
+  readonly #listeners: number;
+  readonly #upstreams: number;
+  readonly #backends: number;
+
+  /** @param worker index of the worker, from 0. @throws RangeError when the memory has no stripe for it. */
+  constructor(layout: MetricsLayout, memory: SharedArrayBuffer | ArrayBuffer, worker = 0) {
+    const offsets = stripeOffsets(layout);
+    this.#cells = new Float64Array(memory, worker * offsets.cells * CELL_BYTES, offsets.cells);
+    this.#listeners = offsets.listeners;
+    this.#upstreams = offsets.upstreams;
+    this.#backends = offsets.backends;
+  }
+
+  /** An exchange for upstream `upstream` began; -1: Spillway answers itself (redirect, fixed response, error). */
+  exchangeStarted(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.started]! += 1;
+  }
+
+  /**
+   * An exchange ended. `upstream` as it was started with.
+   * @param status of the response sent to the client; 0 when none was sent.
+   * @param failed the client did not get the whole answer of a backend, or got an error of Spillway's own.
+   */
+  exchangeEnded(upstream: number, status: number, failed: boolean, durationMs: number): void {
+    const cells = this.#cells;
+    const row = this.#upstreams + (upstream + 1) * UPSTREAM.cells;
+    cells[row + UPSTREAM.ended]! += 1;
+    if (failed) cells[row + UPSTREAM.failed]! += 1;
+    if (durationMs > 0) cells[row + UPSTREAM.durationMs]! += durationMs;
+    cells[row + UPSTREAM.buckets + bucketOf(durationMs)]! += 1;
+    cells[row + UPSTREAM.statuses + statusCell(status)]! += 1;
+  }
+
+  /** An attempt on the backend in `slot` began. */
+  attemptStarted(slot: number): void {
+    this.#cells[this.#backends + slot * BACKEND.cells + BACKEND.started]! += 1;
+  }
+
+  /** An attempt ended. A response is no failure whatever its status, unless the caller says so. */
+  attemptEnded(slot: number, failed: boolean, durationMs: number): void {
+    const cells = this.#cells;
+    const row = this.#backends + slot * BACKEND.cells;
+    cells[row + BACKEND.ended]! += 1;
+    if (failed) cells[row + BACKEND.failed]! += 1;
+    if (durationMs > 0) cells[row + BACKEND.durationMs]! += durationMs;
+  }
+
+  /** A deadline passed. */
+  timeout(phase: TimeoutPhase): void {
+    this.#cells[GENERAL.timeouts + timeoutCell(phase)]! += 1;
+  }
+
+  clientConnectionOpened(listener = 0): void {
+    this.#cells[this.#listeners + listener * LISTENER.cells + LISTENER.opened]! += 1;
+  }
+
+  clientConnectionClosed(listener = 0): void {
+    this.#cells[this.#listeners + listener * LISTENER.cells + LISTENER.closed]! += 1;
+  }
+
+  backendConnectionOpened(slot: number): void {
+    this.#cells[this.#backends + slot * BACKEND.cells + BACKEND.connectionsOpened]! += 1;
+  }
+
+  backendConnectionClosed(slot: number): void {
+    this.#cells[this.#backends + slot * BACKEND.cells + BACKEND.connectionsClosed]! += 1;
+  }
+
+  /** An attempt went out on a connection that had carried one before. */
+  connectionReused(slot: number): void {
+    this.#cells[this.#backends + slot * BACKEND.cells + BACKEND.reused]! += 1;
+  }
+
+  /** An attempt was sent anew on a fresh connection because its idle one had just been closed by the backend. */
+  replayed(slot: number): void {
+    this.#cells[this.#backends + slot * BACKEND.cells + BACKEND.replayed]! += 1;
+  }
+
+  /** A circuit of the backend in `slot` opened. */
+  breakerTripped(slot: number): void {
+    this.#cells[this.#backends + slot * BACKEND.cells + BACKEND.trips]! += 1;
+  }
+
+  /** An exchange of `upstream` was answered by its fallback because circuits are open. */
+  fellBack(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.fallbacks]! += 1;
+  }
+
+  /** The parser or a limit refused a request with `status` before it was routed: it is no exchange. */
+  rejected(status: number): void {
+    this.#cells[GENERAL.rejected + statusCell(status)]! += 1;
+  }
+
+  /** A request was refused on purpose. */
+  shed(reason: ShedReason): void {
+    this.#cells[GENERAL.shed + shedCell(reason)]! += 1;
+  }
+
+  /** Bytes read from clients. */
+  bytesIn(bytes: number): void {
+    this.#cells[GENERAL.bytesIn]! += bytes;
+  }
+
+  /** Bytes written to clients. */
+  bytesOut(bytes: number): void {
+    this.#cells[GENERAL.bytesOut]! += bytes;
+  }
+
+  /** A connection was upgraded and carries bytes both ways from now on. */
+  tunnelOpened(): void {
+    this.#cells[GENERAL.tunnelsOpened]! += 1;
+  }
+
+  tunnelClosed(): void {
+    this.#cells[GENERAL.tunnelsClosed]! += 1;
+  }
+
+  /** Access log lines thrown away because their reader did not keep up. */
+  accessLogDropped(lines: number): void {
+    this.#cells[GENERAL.accessLogDropped]! += lines;
+  }
+
+  /**
+   * For a worker that replaces a dead one on the same stripe, called before anything is counted: what its
+   * predecessor left running has ended, exchanges and attempts as failures, so that no gauge stays up for ever.
+   */
+  endAbandoned(layout: MetricsLayout): void {
+    const { capacity } = layout;
+    const cells = this.#cells;
+    closePair(cells, GENERAL.tunnelsOpened, GENERAL.tunnelsClosed);
+    for (let i = 0; i < capacity.listeners; i++) {
+      const row = this.#listeners + i * LISTENER.cells;
+      closePair(cells, row + LISTENER.opened, row + LISTENER.closed);
+    }
+    for (let i = 0; i <= capacity.upstreams; i++) {
+      const row = this.#upstreams + i * UPSTREAM.cells;
+      const left = closePair(cells, row + UPSTREAM.started, row + UPSTREAM.ended);
+      cells[row + UPSTREAM.failed]! += left;
+      cells[row + UPSTREAM.statuses]! += left;
+    }
+    for (let i = 0; i < capacity.backends; i++) {
+      const row = this.#backends + i * BACKEND.cells;
+      cells[row + BACKEND.failed]! += closePair(cells, row + BACKEND.started, row + BACKEND.ended);
+      closePair(cells, row + BACKEND.connectionsOpened, row + BACKEND.connectionsClosed);
+    }
+  }
+}
+
+/** Raises the counter of ends to that of starts and answers by how much. */
+function closePair(cells: Float64Array, started: number, ended: number): number {
+  const left = Math.max(0, cells[started]! - cells[ended]!);
+  cells[ended]! += left;
+  return left;
+}
+
+/** The index of `phase` in TIMEOUT_PHASES. */
+function timeoutCell(phase: TimeoutPhase): number {
+  switch (phase) {
+    case "queue":
+      return 0;
+    case "connect":
+      return 1;
+    case "response":
+      return 2;
+    case "body":
+      return 3;
+    case "route":
+      return 4;
+  }
+}
+
+/** The index of `reason` in SHED_REASONS. */
+function shedCell(reason: ShedReason): number {
+  switch (reason) {
+    case "queue-full":
+      return 0;
+    case "deadline":
+      return 1;
+    case "rate":
+      return 2;
+    case "concurrency":
+      return 3;
+    case "connections":
+      return 4;
+  }
+}
