@@ -11,6 +11,8 @@ export {
   type ShedReason,
   TIMEOUT_PHASES,
 } from "./layout.ts";
+export { PROMETHEUS_CONTENT_TYPE, type ProcessFacts, prometheusText } from "./prometheus.ts";
+export { reportText } from "./report.ts";
 export { createCounts, SharedCounts } from "./shared-counts.ts";
 export {
   type BackendState,

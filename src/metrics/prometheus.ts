@@ -1,0 +1,371 @@
+import { LATENCY_BOUNDS } from "./layout.ts";
+import type { BackendStats, ExchangeStats, Snapshot } from "./snapshot.ts";
+
+/** What the process knows of itself; measured by the caller, since this room reads no clock and no process. */
+export interface ProcessFacts {
+  readonly version: string;
+  readonly node: string;
+  readonly workers: number;
+  /** Milliseconds since the Unix epoch. */
+  readonly startedAt: number;
+  readonly residentBytes: number;
+  /** User and system time together, over all threads. */
+  readonly cpuSeconds: number;
+}
+
+type Labels = Readonly<Record<string, string>>;
+
+interface Sample {
+  readonly labels: Labels;
+  readonly value: number;
+}
+
+interface HistogramSample {
+  readonly labels: Labels;
+  readonly buckets: readonly number[];
+  readonly sum: number;
+}
+
+/** One metric: its line in the reference and how to read it. */
+export type Metric = {
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+} & (
+  | { readonly type: "counter" | "gauge"; readonly samples: (snapshot: Snapshot, facts: ProcessFacts) => Sample[] }
+  | { readonly type: "histogram"; readonly samples: (snapshot: Snapshot) => HistogramSample[] }
+);
+
+/** Every metric, in the order in which they are shown. `docs/reference/metrics.md` is made from this list. */
+export const METRICS: readonly Metric[] = [
+  {
+    name: "spillway_requests_total",
+    type: "counter",
+    help: "Exchanges that began, the active ones included.",
+    labels: ["upstream"],
+    samples: perUpstream((stats) => stats.requests),
+  },
+  {
+    name: "spillway_requests_failed_total",
+    type: "counter",
+    help: "Exchanges whose client got an error of Spillway's own or only part of a response.",
+    labels: ["upstream"],
+    samples: perUpstream((stats) => stats.failed),
+  },
+  {
+    name: "spillway_requests_active",
+    type: "gauge",
+    help: "Exchanges running now.",
+    labels: ["upstream"],
+    samples: perUpstream((stats) => stats.active),
+  },
+  {
+    name: "spillway_requests_unanswered_total",
+    type: "counter",
+    help: "Exchanges that ended before a response was begun, mostly because the client left.",
+    labels: ["upstream"],
+    samples: perUpstream((stats) => stats.unanswered),
+  },
+  {
+    name: "spillway_responses_total",
+    type: "counter",
+    help: "Responses sent to clients, by status code.",
+    labels: ["upstream", "code"],
+    samples: (snapshot) => exchangeRows(snapshot).flatMap(([upstream, stats]) => byCode(stats.statuses, { upstream })),
+  },
+  {
+    name: "spillway_request_duration_seconds",
+    type: "histogram",
+    help: "Time from the first byte of a request to the end of its exchange.",
+    labels: ["upstream"],
+    samples: (snapshot) =>
+      exchangeRows(snapshot).map(([upstream, stats]) => ({
+        labels: { upstream },
+        buckets: stats.buckets,
+        sum: stats.durationMs / 1000,
+      })),
+  },
+  {
+    name: "spillway_requests_rejected_total",
+    type: "counter",
+    help: "Requests refused by the parser or a limit before they were routed, by status code.",
+    labels: ["code"],
+    samples: (snapshot) => byCode(snapshot.rejected, {}),
+  },
+  {
+    name: "spillway_requests_shed_total",
+    type: "counter",
+    help: "Requests refused on purpose to protect the rest, by reason.",
+    labels: ["reason"],
+    samples: (snapshot) => byName("reason", snapshot.shed),
+  },
+  {
+    name: "spillway_timeouts_total",
+    type: "counter",
+    help: "Deadlines that passed, by what was waited for.",
+    labels: ["phase"],
+    samples: (snapshot) => byName("phase", snapshot.timeouts),
+  },
+  {
+    name: "spillway_backend_requests_total",
+    type: "counter",
+    help: "Attempts that began on a backend.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.requests),
+  },
+  {
+    name: "spillway_backend_failures_total",
+    type: "counter",
+    help: "Attempts that failed on a backend: no connection, broken, malformed or cut short, or timed out.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.failures),
+  },
+  {
+    name: "spillway_backend_requests_active",
+    type: "gauge",
+    help: "Exchanges running on a backend now.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.active),
+  },
+  {
+    name: "spillway_backend_attempts_ended_total",
+    type: "counter",
+    help: "Attempts that ended on a backend; divides spillway_backend_duration_seconds_total into a mean.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.ended),
+  },
+  {
+    name: "spillway_backend_duration_seconds_total",
+    type: "counter",
+    help: "Time spent in the attempts that ended on a backend.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.durationMs / 1000),
+  },
+  {
+    name: "spillway_backend_up",
+    type: "gauge",
+    help: "1 while a backend takes new exchanges, 0 while it is down or draining.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => (backend.state === "up" ? 1 : 0)),
+  },
+  {
+    name: "spillway_backend_weight",
+    type: "gauge",
+    help: "Share of traffic of a backend relative to its siblings.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.weight),
+  },
+  {
+    name: "spillway_backend_connections",
+    type: "gauge",
+    help: "Connections to a backend now: idle, busy and opening.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.connections),
+  },
+  {
+    name: "spillway_backend_connections_opened_total",
+    type: "counter",
+    help: "Connections opened to a backend.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.connectionsOpened),
+  },
+  {
+    name: "spillway_backend_connections_closed_total",
+    type: "counter",
+    help: "Connections to a backend that were closed, by either side.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.connectionsClosed),
+  },
+  {
+    name: "spillway_backend_connections_reused_total",
+    type: "counter",
+    help: "Attempts sent on a connection that had carried one before.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.reused),
+  },
+  {
+    name: "spillway_backend_replayed_total",
+    type: "counter",
+    help: "Attempts sent anew because the backend had just closed the idle connection they were sent on.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.replayed),
+  },
+  {
+    name: "spillway_circuit_breaker_trips_total",
+    type: "counter",
+    help: "Times the circuit of a backend opened.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.breakerTrips),
+  },
+  {
+    name: "spillway_circuit_breaker_fallbacks_total",
+    type: "counter",
+    help: "Exchanges answered by a fallback because circuits were open.",
+    labels: ["upstream"],
+    samples: (snapshot) =>
+      snapshot.upstreams.map((upstream) => ({ labels: { upstream: upstream.name }, value: upstream.fallbacks })),
+  },
+  {
+    name: "spillway_client_connections_total",
+    type: "counter",
+    help: "Connections accepted from clients.",
+    labels: ["listener"],
+    samples: (snapshot) =>
+      snapshot.listeners.map((listener) => ({
+        labels: { listener: listener.name },
+        value: listener.connectionsOpened,
+      })),
+  },
+  {
+    name: "spillway_client_connections_active",
+    type: "gauge",
+    help: "Connections of clients open now.",
+    labels: ["listener"],
+    samples: (snapshot) =>
+      snapshot.listeners.map((listener) => ({
+        labels: { listener: listener.name },
+        value: listener.connectionsActive,
+      })),
+  },
+  {
+    name: "spillway_client_received_bytes_total",
+    type: "counter",
+    help: "Bytes read from clients.",
+    labels: [],
+    samples: (snapshot) => [{ labels: {}, value: snapshot.bytesIn }],
+  },
+  {
+    name: "spillway_client_sent_bytes_total",
+    type: "counter",
+    help: "Bytes written to clients.",
+    labels: [],
+    samples: (snapshot) => [{ labels: {}, value: snapshot.bytesOut }],
+  },
+  {
+    name: "spillway_tunnels_total",
+    type: "counter",
+    help: "Connections upgraded to a tunnel, such as WebSockets.",
+    labels: [],
+    samples: (snapshot) => [{ labels: {}, value: snapshot.tunnelsOpened }],
+  },
+  {
+    name: "spillway_tunnels_active",
+    type: "gauge",
+    help: "Tunnels open now.",
+    labels: [],
+    samples: (snapshot) => [{ labels: {}, value: snapshot.tunnelsActive }],
+  },
+  {
+    name: "spillway_access_log_dropped_total",
+    type: "counter",
+    help: "Access log lines thrown away because whatever reads them did not keep up.",
+    labels: [],
+    samples: (snapshot) => [{ labels: {}, value: snapshot.accessLogDropped }],
+  },
+  {
+    name: "spillway_build_info",
+    type: "gauge",
+    help: "Always 1; the labels say what is running.",
+    labels: ["version", "node"],
+    samples: (_snapshot, facts) => [{ labels: { version: facts.version, node: facts.node }, value: 1 }],
+  },
+  {
+    name: "spillway_workers",
+    type: "gauge",
+    help: "Threads that run the data plane.",
+    labels: [],
+    samples: (_snapshot, facts) => [{ labels: {}, value: facts.workers }],
+  },
+  {
+    name: "process_start_time_seconds",
+    type: "gauge",
+    help: "When the process started, in seconds since the Unix epoch.",
+    labels: [],
+    samples: (_snapshot, facts) => [{ labels: {}, value: facts.startedAt / 1000 }],
+  },
+  {
+    name: "process_resident_memory_bytes",
+    type: "gauge",
+    help: "Memory the process holds.",
+    labels: [],
+    samples: (_snapshot, facts) => [{ labels: {}, value: facts.residentBytes }],
+  },
+  {
+    name: "process_cpu_seconds_total",
+    type: "counter",
+    help: "CPU time spent by all threads of the process.",
+    labels: [],
+    samples: (_snapshot, facts) => [{ labels: {}, value: facts.cpuSeconds }],
+  },
+];
+
+/** The `Content-Type` of {@link prometheusText}. */
+export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+/**
+ * The snapshot in Prometheus' text exposition format 0.0.4. A metric without a single value is left out.
+ * `upstream=""` stands for what Spillway answered itself. Source: prometheus.io, "Exposition formats".
+ */
+export function prometheusText(snapshot: Snapshot, facts: ProcessFacts): string {
+  let text = "";
+  for (const metric of METRICS) {
+    const lines =
+      metric.type === "histogram"
+        ? metric.samples(snapshot).flatMap((sample) => histogramLines(metric.name, sample))
+        : metric.samples(snapshot, facts).map(({ labels, value }) => line(metric.name, labels, value));
+    if (lines.length === 0) continue;
+    text += `# HELP ${metric.name} ${escapeHelp(metric.help)}\n# TYPE ${metric.name} ${metric.type}\n${lines.join("")}`;
+  }
+  return text;
+}
+
+function histogramLines(name: string, { labels, buckets, sum }: HistogramSample): string[] {
+  let below = 0;
+  const lines = buckets.map((count, index) => {
+    below += count;
+    const bound = LATENCY_BOUNDS[index];
+    return line(`${name}_bucket`, { ...labels, le: bound === undefined ? "+Inf" : String(bound) }, below);
+  });
+  return [...lines, line(`${name}_sum`, labels, sum), line(`${name}_count`, labels, below)];
+}
+
+function line(name: string, labels: Labels, value: number): string {
+  const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escapeLabel(text)}"`);
+  return `${name}${pairs.length > 0 ? `{${pairs.join(",")}}` : ""} ${value}\n`;
+}
+
+function escapeLabel(text: string): string {
+  return text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+}
+
+function escapeHelp(text: string): string {
+  return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+}
+
+/** Spillway's own answers under the empty name, then the upstreams. */
+function exchangeRows(snapshot: Snapshot): [string, ExchangeStats][] {
+  return [
+    ["", snapshot.own],
+    ...snapshot.upstreams.map((upstream): [string, ExchangeStats] => [upstream.name, upstream]),
+  ];
+}
+
+function perUpstream(value: (stats: ExchangeStats) => number): (snapshot: Snapshot) => Sample[] {
+  return (snapshot) =>
+    exchangeRows(snapshot).map(([upstream, stats]) => ({ labels: { upstream }, value: value(stats) }));
+}
+
+function perBackend(value: (backend: BackendStats) => number): (snapshot: Snapshot) => Sample[] {
+  return (snapshot) =>
+    snapshot.upstreams.flatMap(({ name, backends }) =>
+      backends.map((backend) => ({ labels: { upstream: name, backend: backend.id }, value: value(backend) })),
+    );
+}
+
+function byCode(counts: Readonly<Record<number, number>>, labels: Labels): Sample[] {
+  return Object.entries(counts).map(([code, value]) => ({ labels: { ...labels, code }, value }));
+}
+
+function byName(label: string, counts: Readonly<Record<string, number>>): Sample[] {
+  return Object.entries(counts).map(([name, value]) => ({ labels: { [label]: name }, value }));
+}

@@ -1,0 +1,142 @@
+import { quantileMs } from "./histogram.ts";
+import { LATENCY_BOUNDS } from "./layout.ts";
+import type { BackendStats, ExchangeStats, Snapshot, UpstreamStats } from "./snapshot.ts";
+
+/** The report's latency classes: label and the bound in seconds up to which they reach. */
+const CLASSES: readonly (readonly [label: string, upTo: number])[] = [
+  ["< 50 ms", 0.05],
+  ["50-100 ms", 0.1],
+  ["100-200 ms", 0.2],
+  ["200-500 ms", 0.5],
+  ["500-1000 ms", 1],
+  ["> 1000 ms", Number.POSITIVE_INFINITY],
+];
+
+const BAR = 40;
+const BLOCKS = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+
+/** Ended exchanges per latency class of the report, in order. */
+export function latencyClasses(buckets: readonly number[]): { readonly label: string; readonly count: number }[] {
+  return CLASSES.map(([label, upTo], index) => {
+    const above = CLASSES[index - 1]?.[1] ?? 0;
+    const count = buckets.reduce((sum, inBucket, bucket) => {
+      const bound = LATENCY_BOUNDS[bucket] ?? Number.POSITIVE_INFINITY;
+      return bound > above && bound <= upTo ? sum + inBucket : sum;
+    }, 0);
+    return { label, count };
+  });
+}
+
+/** Failed exchanges per exchange that ended, 0 to 1. */
+export function errorRate(stats: ExchangeStats): number {
+  const ended = stats.requests - stats.active;
+  return ended > 0 ? stats.failed / ended : 0;
+}
+
+/** Mean time of the exchanges that ended, in milliseconds. */
+export function meanMs(stats: ExchangeStats): number {
+  const timed = stats.buckets.reduce((sum, count) => sum + count, 0);
+  return timed === 0 ? 0 : stats.durationMs / timed;
+}
+
+/** The snapshot as a report for people: plain text, at most 80 columns, ends with a newline. */
+export function reportText(snapshot: Snapshot): string {
+  const { total } = snapshot;
+  const timeouts = Object.values(snapshot.timeouts).reduce((sum, count) => sum + count, 0);
+  const lines = [
+    "Requests",
+    row("total", count(total.requests)),
+    row("failed", count(total.failed), `${percent(errorRate(total))} of those that ended`),
+    row("active", count(total.active)),
+    row("rejected", count(sum(snapshot.rejected)), detail(snapshot.rejected, "before they were routed")),
+    row("shed", count(sum(snapshot.shed)), detail(snapshot.shed)),
+    row("timeouts", count(timeouts), detail(snapshot.timeouts)),
+    row("breaker trips", count(snapshot.breakerTrips)),
+    row("fallbacks", count(total.fallbacks)),
+    "",
+    "Latency",
+    row("mean", duration(meanMs(total)), percentiles(total)),
+    ...latencyLines(total),
+    ...snapshot.upstreams.flatMap(upstreamLines),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function latencyLines(stats: ExchangeStats): string[] {
+  const classes = latencyClasses(stats.buckets);
+  const all = classes.reduce((ended, { count }) => ended + count, 0);
+  return classes.map(({ label, count: inClass }) => {
+    const share = all === 0 ? 0 : inClass / all;
+    return `  ${label.padEnd(12)}${count(inClass).padStart(11)} ${percent(share).padStart(7)}  ${bar(share)}`.trimEnd();
+  });
+}
+
+function upstreamLines(upstream: UpstreamStats): string[] {
+  const ours = upstream.backends.reduce((all, backend) => all + backend.requests, 0);
+  return [
+    "",
+    `Upstream ${printable(upstream.name)}`,
+    row("requests", count(upstream.requests), `${count(upstream.failed)} failed, ${count(upstream.active)} active`),
+    row("mean", duration(meanMs(upstream)), percentiles(upstream)),
+    `  ${"backend".padEnd(26)}${"state".padEnd(9)}${"requests".padStart(10)}${"share".padStart(8)}${"failed".padStart(8)}${"mean".padStart(9)}${"active".padStart(7)}`,
+    ...upstream.backends.map((backend) => backendLine(backend, ours)),
+  ];
+}
+
+function backendLine(backend: BackendStats, all: number): string {
+  const share = all === 0 ? 0 : backend.requests / all;
+  return `  ${cut(printable(backend.id), 25).padEnd(26)}${backend.state.padEnd(9)}${count(backend.requests).padStart(10)}${percent(share).padStart(8)}${count(backend.failures).padStart(8)}${duration(backend.meanMs).padStart(9)}${count(backend.active).padStart(7)}`;
+}
+
+function row(name: string, value: string, note = ""): string {
+  return `  ${name.padEnd(14)}${value.padStart(9)}   ${note}`.trimEnd();
+}
+
+function percentiles(stats: ExchangeStats): string {
+  if (stats.buckets.every((inBucket) => inBucket === 0)) return "";
+  const [p50, p90, p99] = [0.5, 0.9, 0.99].map((quantile) => duration(quantileMs(stats.buckets, quantile)));
+  return `p50 ~${p50}   p90 ~${p90}   p99 ~${p99}`;
+}
+
+/** The figures that are not zero: `queue 3, response 1`. */
+function detail(counts: Readonly<Record<string, number>>, otherwise = ""): string {
+  const parts = Object.entries(counts).flatMap(([name, value]) => (value > 0 ? [`${name}: ${count(value)}`] : []));
+  return parts.length === 0 ? otherwise : cut(parts.join(", "), 50);
+}
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((all, value) => all + value, 0);
+}
+
+function bar(share: number): string {
+  const eighths = Math.round(share * BAR * 8);
+  return "█".repeat(eighths >> 3) + BLOCKS[eighths & 7]!;
+}
+
+/** Whole numbers up to six digits, above that in thousands or millions, so that columns hold. */
+export function count(value: number): string {
+  if (value < 1e6) return String(value);
+  if (value < 1e9) return `${(value / 1e6).toFixed(2)}M`;
+  return `${(value / 1e9).toFixed(2)}G`;
+}
+
+export function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
+/** Milliseconds as people read them: `0.42 ms`, `87 ms`, `1.24 s`. */
+export function duration(ms: number): string {
+  if (ms >= 1000) return `${(ms / 1000).toFixed(2)} s`;
+  if (ms >= 100) return `${ms.toFixed(0)} ms`;
+  if (ms >= 10) return `${ms.toFixed(1)} ms`;
+  return `${ms.toFixed(2)} ms`;
+}
+
+/** Names come from configuration; what could drive a terminal is shown as `?`. */
+function printable(name: string): string {
+  return name.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?");
+}
+
+function cut(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, width - 1)}…`;
+}

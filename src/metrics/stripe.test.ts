@@ -1,0 +1,239 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { changeLayout, createLayout, createMetricsMemory, SHED_REASONS, TIMEOUT_PHASES } from "./layout.ts";
+import { readSnapshot } from "./snapshot.ts";
+import { Stripe } from "./stripe.ts";
+import { bench } from "./test-support.ts";
+
+describe("counting", () => {
+  test("an exchange is active from its start to its end and keeps status, failure and time", () => {
+    const { stripes, snapshot } = bench();
+    const stripe = stripes[0]!;
+    stripe.exchangeStarted(0);
+    stripe.exchangeStarted(0);
+    stripe.exchangeStarted(1);
+    stripe.exchangeEnded(0, 200, false, 40);
+    stripe.exchangeEnded(1, 502, true, 3000);
+
+    const { total, own, upstreams } = snapshot();
+    expect(total).toMatchObject({ requests: 3, failed: 1, active: 1, durationMs: 3040, statuses: { 200: 1, 502: 1 } });
+    expect(upstreams[0]).toMatchObject({ name: "web", requests: 2, failed: 0, active: 1, durationMs: 40 });
+    expect(upstreams[1]).toMatchObject({ name: "api", requests: 1, failed: 1, active: 0, statuses: { 502: 1 } });
+    expect(own.requests).toBe(0);
+  });
+
+  test("what Spillway answers itself counts in the total and in no upstream", () => {
+    const { stripes, snapshot } = bench();
+    stripes[0]!.exchangeStarted(-1);
+    stripes[0]!.exchangeEnded(-1, 308, false, 0.2);
+    const { total, own, upstreams } = snapshot();
+    expect([total.requests, own.requests, upstreams[0]!.requests, upstreams[1]!.requests]).toEqual([1, 1, 0, 0]);
+    expect(own.statuses).toEqual({ 308: 1 });
+  });
+
+  test("an exchange without a response has no status", () => {
+    const { stripes, snapshot } = bench();
+    stripes[0]!.exchangeStarted(0);
+    stripes[0]!.exchangeEnded(0, 0, true, 5);
+    expect(snapshot().total).toMatchObject({ statuses: {}, unanswered: 1, failed: 1 });
+  });
+
+  test("attempts give requests, failures and the mean response time of a backend", () => {
+    const { stripes, counts, snapshot } = bench();
+    const stripe = stripes[0]!;
+    for (const ms of [10, 30]) {
+      stripe.attemptStarted(1);
+      stripe.attemptEnded(1, false, ms);
+    }
+    stripe.attemptStarted(1);
+    stripe.attemptEnded(1, true, 5);
+    stripe.attemptStarted(1);
+    counts.addActive(1, 1);
+    expect(snapshot().upstreams[0]!.backends[1]).toMatchObject({
+      requests: 4,
+      failures: 1,
+      active: 1,
+      meanMs: 15,
+      ended: 3,
+    });
+    expect(snapshot().upstreams[0]!.backends[0]).toMatchObject({ requests: 0, meanMs: 0 });
+  });
+
+  test("connections, reuse, replays and trips are kept per backend", () => {
+    const { stripes, counts, snapshot } = bench();
+    const stripe = stripes[0]!;
+    stripe.backendConnectionOpened(2);
+    stripe.backendConnectionOpened(2);
+    stripe.backendConnectionClosed(2);
+    stripe.connectionReused(2);
+    stripe.connectionReused(2);
+    stripe.connectionReused(2);
+    stripe.replayed(2);
+    stripe.breakerTripped(2);
+    stripe.fellBack(1);
+    counts.takeConnection(2, 10);
+    const { upstreams, breakerTrips, total } = snapshot();
+    expect(upstreams[1]!.backends[0]).toMatchObject({
+      connections: 1,
+      connectionsOpened: 2,
+      connectionsClosed: 1,
+      reused: 3,
+      replayed: 1,
+      breakerTrips: 1,
+    });
+    expect([breakerTrips, total.fallbacks]).toEqual([1, 1]);
+  });
+
+  test("clients are counted per listener, bytes, tunnels and lost log lines in total", () => {
+    const { stripes, snapshot } = bench();
+    const stripe = stripes[0]!;
+    stripe.clientConnectionOpened();
+    stripe.clientConnectionOpened(1);
+    stripe.clientConnectionOpened(1);
+    stripe.clientConnectionClosed(1);
+    stripe.bytesIn(10);
+    stripe.bytesOut(2 ** 40);
+    stripe.bytesOut(5);
+    stripe.tunnelOpened();
+    stripe.tunnelOpened();
+    stripe.tunnelClosed();
+    stripe.accessLogDropped(7);
+    expect(snapshot()).toMatchObject({
+      listeners: [
+        { name: "127.0.0.1:8080", connectionsOpened: 1, connectionsActive: 1 },
+        { name: "[::1]:8081", connectionsOpened: 2, connectionsActive: 1 },
+      ],
+      bytesIn: 10,
+      bytesOut: 2 ** 40 + 5,
+      tunnelsOpened: 2,
+      tunnelsActive: 1,
+      accessLogDropped: 7,
+    });
+  });
+
+  test("every timeout phase and shed reason has its own counter", () => {
+    const { stripes, snapshot } = bench();
+    for (const [times, phase] of TIMEOUT_PHASES.entries()) for (let i = 0; i <= times; i++) stripes[0]!.timeout(phase);
+    for (const [times, reason] of SHED_REASONS.entries()) for (let i = 0; i <= times; i++) stripes[0]!.shed(reason);
+    expect(snapshot().timeouts).toEqual({ queue: 1, connect: 2, response: 3, body: 4, route: 5 });
+    expect(snapshot().shed).toEqual({ "queue-full": 1, deadline: 2, rate: 3, concurrency: 4, connections: 5 });
+  });
+
+  test("requests refused before routing count by status and are no exchanges", () => {
+    const { stripes, snapshot } = bench();
+    for (const status of [400, 400, 431]) stripes[0]!.rejected(status);
+    expect(snapshot().rejected).toEqual({ 400: 2, 431: 1 });
+    expect(snapshot().total.requests).toBe(0);
+  });
+
+  test("a duration that is negative or no number spoils neither sum nor histogram", () => {
+    const { stripes, snapshot } = bench();
+    for (const ms of [Number.NaN, -5, 2]) {
+      stripes[0]!.exchangeStarted(0);
+      stripes[0]!.exchangeEnded(0, 200, false, ms);
+    }
+    expect(snapshot().total.durationMs).toBe(2);
+    expect(snapshot().total.buckets.slice(0, 3)).toEqual([2, 1, 0]);
+  });
+
+  test("a status outside 100 to 599 is counted as no response", () => {
+    const { stripes, snapshot } = bench();
+    for (const status of [99, 600, 100, 599]) stripes[0]!.exchangeEnded(0, status, false, 1);
+    expect(snapshot().total).toMatchObject({ unanswered: 2, statuses: { 100: 1, 599: 1 } });
+  });
+});
+
+describe("several workers", () => {
+  test("whatever they count, and in whatever order, the stripes add up to the whole", () => {
+    const event = fc.record({
+      worker: fc.nat(2),
+      upstream: fc.integer({ min: -1, max: 1 }),
+      slot: fc.nat(2),
+      status: fc.constantFrom(0, 200, 404, 503),
+      failed: fc.boolean(),
+      ms: fc.nat(20_000),
+    });
+    fc.assert(
+      fc.property(fc.array(event), (events) => {
+        const split = bench(3);
+        const single = bench(1);
+        for (const { worker, upstream, slot, status, failed, ms } of events) {
+          for (const stripe of [split.stripes[worker]!, single.stripes[0]!]) {
+            stripe.exchangeStarted(upstream);
+            stripe.attemptStarted(slot);
+            stripe.attemptEnded(slot, failed, ms);
+            stripe.exchangeEnded(upstream, status, failed, ms);
+            stripe.bytesOut(ms);
+            stripe.clientConnectionOpened(slot % 2);
+          }
+        }
+        expect(split.snapshot()).toEqual(single.snapshot());
+        expect(split.snapshot().total.requests).toBe(events.length);
+      }),
+    );
+  });
+
+  test("a worker without a stripe in the memory is refused", () => {
+    const { layout } = bench();
+    expect(() => new Stripe(layout, createMetricsMemory(layout, 2), 2)).toThrow(RangeError);
+  });
+
+  test("a replaced worker's unfinished work ends as failed and what others run goes on", () => {
+    const { layout, stripes, snapshot } = bench(2);
+    for (const stripe of stripes) {
+      stripe.clientConnectionOpened(1);
+      stripe.exchangeStarted(1);
+      stripe.attemptStarted(2);
+      stripe.backendConnectionOpened(2);
+      stripe.tunnelOpened();
+    }
+    stripes[0]!.endAbandoned(layout);
+    const after = snapshot();
+    expect(after.total).toMatchObject({ requests: 2, active: 1, failed: 1, unanswered: 1 });
+    expect(after.upstreams[1]!.backends[0]).toMatchObject({ requests: 2, ended: 1, failures: 1, connectionsClosed: 1 });
+    expect([after.listeners[1]!.connectionsActive, after.tunnelsActive]).toEqual([1, 1]);
+  });
+});
+
+describe("layouts", () => {
+  test("a backend and an upstream added to the spare rows count without new memory", () => {
+    const { layout } = bench();
+    const memory = createMetricsMemory(layout, 1);
+    new Stripe(layout, memory).attemptStarted(0);
+    const grown = changeLayout(
+      layout,
+      [...layout.upstreams, "new"],
+      [...layout.backends, { slot: 3, upstream: 2, id: "d" }],
+    );
+    const stripe = new Stripe(grown, memory);
+    stripe.exchangeStarted(2);
+    stripe.attemptStarted(3);
+    const { upstreams } = readSnapshot(grown, memory, {
+      counts: { active: () => 0, connections: () => 0 },
+      backends: [],
+    });
+    expect(upstreams.map(({ requests }) => requests)).toEqual([0, 0, 1]);
+    expect(upstreams[0]!.backends[0]!.requests).toBe(1);
+    expect(upstreams[2]!.backends[0]).toMatchObject({ id: "d", requests: 1 });
+  });
+
+  test("more upstreams or backends than spare rows are refused", () => {
+    const { layout } = bench();
+    expect(() => changeLayout(layout, ["a", "b", "c", "d"], [])).toThrow("no spare row");
+    expect(() => changeLayout(layout, ["a"], [{ slot: 5, upstream: 0, id: "x" }])).toThrow("no spare row");
+  });
+
+  test.each([
+    ["a slot used twice", [0, 0], [0, 0], "slot 0 is taken"],
+    ["an upstream that is not there", [0], [1], "no upstream 1"],
+    ["a negative slot", [-1], [0], "slot -1 is not a row number"],
+  ])("%s is refused", (_case, slots, upstreams, message) => {
+    const backends = slots.map((slot, i) => ({ slot, upstream: upstreams[i]!, id: `b${i}` }));
+    expect(() => createLayout({ upstreams: ["web"], backends })).toThrow(message);
+  });
+
+  test("a layout survives being sent to another thread", () => {
+    const { layout } = bench();
+    expect(structuredClone(layout)).toEqual(layout);
+  });
+});
