@@ -1,5 +1,8 @@
-/** Why an attempt failed. `connect`: no connection; `reset`: it broke; `malformed`: not HTTP; `truncated`: ended early. */
-export type FailureReason = "connect" | "reset" | "malformed" | "truncated";
+/**
+ * Why an attempt failed. `connect`: no connection; `exhausted`: its pool is full and so is the queue for it;
+ * `reset`: the connection broke; `malformed`: not HTTP; `truncated`: the response ended early.
+ */
+export type FailureReason = "connect" | "exhausted" | "reset" | "malformed" | "truncated";
 
 /** Which deadline passed. */
 export type TimeoutPhase = "queue" | "connect" | "response" | "body" | "route";
@@ -10,3 +13,10 @@ export type Outcome =
   | { readonly kind: "failure"; readonly reason: FailureReason; readonly durationMs: number }
   | { readonly kind: "timeout"; readonly phase: TimeoutPhase; readonly durationMs: number }
   | { readonly kind: "cancelled"; readonly durationMs: number };
+
+/**
+ * How far an attempt got, which decides what can still be done for its exchange. `nothing`: not a byte of the request
+ * was written to the backend; `request`: some of it was, so the backend may have acted on it; `response`: the client
+ * has been sent some of the response.
+ */
+export type Progress = "nothing" | "request" | "response";
