@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { bench } from "../../test/support/metrics-bench.ts";
 import { changeLayout, createLayout, createMetricsMemory, SHED_REASONS, TIMEOUT_PHASES } from "./layout.ts";
 import { readSnapshot } from "./snapshot.ts";
 import { Stripe } from "./stripe.ts";
-import { bench } from "./test-support.ts";
 
 describe("counting", () => {
   test("an exchange is active from its start to its end and keeps status, failure and time", () => {

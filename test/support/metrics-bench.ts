@@ -1,7 +1,7 @@
-import { createLayout, createMetricsMemory, type MetricsLayout } from "./layout.ts";
-import { createCounts, SharedCounts } from "./shared-counts.ts";
-import { type BackendView, readSnapshot, type Snapshot } from "./snapshot.ts";
-import { Stripe } from "./stripe.ts";
+import { createLayout, createMetricsMemory, type MetricsLayout } from "../../src/metrics/layout.ts";
+import { createCounts, SharedCounts } from "../../src/metrics/shared-counts.ts";
+import { type BackendView, readSnapshot, type Snapshot } from "../../src/metrics/snapshot.ts";
+import { Stripe } from "../../src/metrics/stripe.ts";
 
 /** Counters of two upstreams, `web` with backends a and b, `api` with c, over some workers. */
 export interface Bench {

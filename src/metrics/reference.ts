@@ -1,0 +1,57 @@
+import { LATENCY_BOUNDS } from "./layout.ts";
+import { METRICS } from "./prometheus.ts";
+
+/** `docs/reference/metrics.md`, made from the list the exposition is made from. */
+export function metricsReference(): string {
+  const rows = METRICS.map(
+    ({ name, type, labels, help }) =>
+      `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(" ")} | ${help} |`,
+  );
+  return `# Metrics
+
+The admin listener serves these at \`/metrics\` in Prometheus' text format. \`spillway report\` prints the most important
+of them for people, \`/api/v1/status\` as JSON.
+
+    curl http://127.0.0.1:9900/metrics
+
+Everything is counted over all workers and since the start of the process. Counters never go back, except that a restart
+begins at zero.
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+${rows.join("\n")}
+
+## Labels
+
+- \`upstream\`: the name from the configuration. The empty name stands for what Spillway answered itself: redirects, fixed
+  responses, and requests no route took.
+- \`backend\`: its id, which is \`host:port\` unless the configuration names another.
+- \`listener\`: the address as configured.
+- \`code\`: the status code. Codes that were never sent are missing.
+- \`phase\`: what was waited for: \`queue\` a free connection, \`connect\` a new one, \`response\` the head of the response,
+  \`body\` the next part of a body, \`route\` the whole exchange.
+- \`reason\`: \`queue-full\`, \`deadline\`, \`rate\`, \`concurrency\` or \`connections\`.
+
+## Latency
+
+\`spillway_request_duration_seconds\` has a bucket up to each of ${LATENCY_BOUNDS.join(", ")} seconds. A duration on a
+bound belongs to the bucket it closes. The whole latency distribution of an upstream:
+
+    histogram_quantile(0.99, sum by (upstream, le) (rate(spillway_request_duration_seconds_bucket[1m])))
+
+Mean response time of each backend, and the share of the traffic it took:
+
+    rate(spillway_backend_duration_seconds_total[1m]) / rate(spillway_backend_attempts_ended_total[1m])
+    rate(spillway_backend_requests_total[1m]) / ignoring(backend) group_left sum by (upstream, job, instance) (rate(spillway_backend_requests_total[1m]))
+
+Share of the exchanges that failed:
+
+    sum(rate(spillway_requests_failed_total[1m])) / sum(rate(spillway_requests_total[1m]))
+
+## What is not counted as an exchange
+
+A request that the parser or a limit refuses (400, 408, 414, 431 and the like) is no exchange: it shows in
+\`spillway_requests_rejected_total\` alone. An exchange that ended without a response has no code: it shows in
+\`spillway_requests_unanswered_total\`.
+`;
+}

@@ -1,0 +1,113 @@
+import { expect, test } from "vitest";
+import { bench } from "../../test/support/metrics-bench.ts";
+import { BUCKETS, bucketOf } from "./histogram.ts";
+import { count, duration, latencyClasses, reportText } from "./report.ts";
+
+test("the report shows totals, the distribution and each backend", () => {
+  const { stripes, counts, snapshot } = bench(2);
+  const [first, second] = stripes;
+  for (const [stripe, upstream, slot, status, failed, ms] of [
+    [first!, 0, 0, 200, false, 12],
+    [second!, 0, 0, 200, false, 60],
+    [first!, 0, 1, 200, false, 180],
+    [second!, 1, 2, 502, true, 1_500],
+  ] as const) {
+    stripe.exchangeStarted(upstream);
+    stripe.attemptStarted(slot);
+    stripe.attemptEnded(slot, failed, ms);
+    stripe.exchangeEnded(upstream, status, failed, ms);
+  }
+  first!.exchangeStarted(0);
+  counts.addActive(0, 1);
+  first!.rejected(400);
+  first!.rejected(431);
+  first!.timeout("response");
+  const view = { address: "10.0.0.2:80", since: 0, reason: "3 checks failed", weight: 1 };
+  expect(reportText(snapshot([{ ...view, slot: 1, state: "down" }]))).toMatchInlineSnapshot(`
+    "Requests
+      total                 5
+      failed                1   25.0 % of those that ended
+      active                1
+      rejected              2   400: 1, 431: 1
+      shed                  0
+      timeouts              1   response: 1
+      breaker trips         0
+      fallbacks             0
+
+    Latency
+      mean             438 ms   p50 ~100 ms   p90 ~1.90 s   p99 ~2.44 s
+      < 50 ms               1  25.0 %  ██████████
+      50-100 ms             1  25.0 %  ██████████
+      100-200 ms            1  25.0 %  ██████████
+      200-500 ms            0   0.0 %
+      500-1000 ms           0   0.0 %
+      > 1000 ms             1  25.0 %  ██████████
+
+    Upstream web
+      requests              4   0 failed, 1 active
+      mean            84.0 ms   p50 ~75.0 ms   p90 ~170 ms   p99 ~197 ms
+      backend                   state      requests   share  failed     mean active
+      10.0.0.1:80               up                2  66.7 %       0  36.0 ms      1
+      10.0.0.2:80               down              1  33.3 %       0   180 ms      0
+
+    Upstream api
+      requests              1   1 failed, 0 active
+      mean             1.50 s   p50 ~1.75 s   p90 ~2.35 s   p99 ~2.48 s
+      backend                   state      requests   share  failed     mean active
+      c                         up                1 100.0 %       1   1.50 s      0
+    "
+  `);
+});
+
+test("the report of an idle Spillway has no figure that is not one", () => {
+  const text = reportText(bench().snapshot());
+  expect(text).not.toMatch(/NaN|Infinity|undefined/);
+  expect(text).toContain("0.0 % of those that ended");
+});
+
+test("no line is wider than 80 columns, whatever the figures and names", () => {
+  const long = "a-backend-with-quite-a-long-name.internal.example:65535";
+  const { stripes, snapshot } = bench(1, { web: "web", a: long });
+  const stripe = stripes[0]!;
+  for (let i = 0; i < 2_000_000; i++) {
+    stripe.exchangeStarted(0);
+    stripe.attemptStarted(0);
+    stripe.attemptEnded(0, true, 60_000);
+    stripe.exchangeEnded(0, 502, true, 60_000);
+  }
+  for (const status of [400, 405, 408, 413, 414, 417, 431, 501, 505]) stripe.rejected(status);
+  for (const line of reportText(snapshot()).split("\n")) expect(line.length, line).toBeLessThanOrEqual(80);
+});
+
+test("a name cannot drive the terminal", () => {
+  const text = reportText(bench(1, { web: "\u001b[2Jweb", a: "a\u009b1m" }).snapshot());
+  expect(text).not.toMatch(/[\u001b\u009b]/);
+  expect(text).toContain("Upstream ?[2Jweb");
+});
+
+test("the six latency classes take every bucket once, on the chapter's bounds", () => {
+  const buckets = new Array<number>(BUCKETS).fill(1);
+  expect(latencyClasses(buckets).map((entry) => entry.count)).toEqual([6, 1, 1, 1, 1, 4]);
+  const at = (ms: number) => {
+    const single = new Array<number>(BUCKETS).fill(0);
+    single[bucketOf(ms)] = 1;
+    return latencyClasses(single).find((entry) => entry.count === 1)?.label;
+  };
+  expect([49, 51, 99, 101, 199, 201, 499, 501, 999, 1001].map(at)).toEqual([
+    "< 50 ms",
+    "50-100 ms",
+    "50-100 ms",
+    "100-200 ms",
+    "100-200 ms",
+    "200-500 ms",
+    "200-500 ms",
+    "500-1000 ms",
+    "500-1000 ms",
+    "> 1000 ms",
+  ]);
+});
+
+test("figures keep to their columns", () => {
+  expect([0, 999_999, 1_000_000, 2_345_678_901].map(count)).toEqual(["0", "999999", "1.00M", "2.35G"]);
+  expect([0, 0.424, 12.34, 123.4, 1240].map(duration)).toEqual(["0.00 ms", "0.42 ms", "12.3 ms", "123 ms", "1.24 s"]);
+});
