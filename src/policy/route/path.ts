@@ -1,0 +1,3 @@
+export interface PathMatcher {
+  matches(target: string, end: number): boolean;
+}
