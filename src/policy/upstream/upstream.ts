@@ -107,7 +107,7 @@ export class Upstream {
     if (member === undefined || member.healthy === up) return;
     member.healthy = up;
     member.healthReason = reason;
-    this.#review(member, now);
+    this.#review(member, reason, now);
   }
 
   /** What an operator says of a member; `up` leaves it to the checks again. */
@@ -116,7 +116,7 @@ export class Upstream {
     if (member === undefined || member.admin === state) return;
     member.admin = state;
     member.adminReason = reason;
-    this.#review(member, now);
+    this.#review(member, reason, now);
   }
 
   /** State of a member; undefined when it is none. */
@@ -150,16 +150,16 @@ export class Upstream {
     };
   }
 
-  #review(member: Member, now: number): void {
+  #review(member: Member, cause: string, now: number): void {
     const { backend, status: before } = member;
-    const { state, reason } = judge(member);
+    const state = judge(member);
+    const reason = reasonOf(member, state, cause);
     if (state === before.state) {
-      // Still in the same state, but for another reason: down by hand is news even for a backend that was down.
-      if (reason !== before.reason) member.status = { state, reason, since: before.since };
+      member.status = { state, reason, since: before.since };
       return;
     }
     member.status = { state, reason, since: now };
-    this.#tellBalancer();
+    if (before.state === "up" || state === "up") this.#tellBalancer();
     this.#tell({ kind: "state", backend, from: before.state, to: state, reason });
   }
 
@@ -177,12 +177,16 @@ export class Upstream {
 
 function newMember(backend: Backend, now: number): Member {
   const status: BackendStatus = { state: "up", reason: "new", since: now };
-  return { backend, healthy: true, healthReason: "new", admin: "up", adminReason: "", status };
+  return { backend, healthy: true, healthReason: "", admin: "up", adminReason: "", status };
 }
 
-function judge(member: Member): { state: BackendState; reason: string } {
-  if (member.admin === "down") return { state: "down", reason: member.adminReason };
-  if (!member.healthy) return { state: "down", reason: member.healthReason };
-  if (member.admin === "drain") return { state: "draining", reason: member.adminReason };
-  return { state: "up", reason: member.healthReason };
+function judge({ admin, healthy }: Member): BackendState {
+  if (admin === "down" || !healthy) return "down";
+  return admin === "drain" ? "draining" : "up";
+}
+
+/** A backend is kept out by the one who says so, and up because of what changed last. */
+function reasonOf(member: Member, state: BackendState, cause: string): string {
+  if (state === "up") return cause;
+  return state === "down" && member.admin !== "down" ? member.healthReason : member.adminReason;
 }
