@@ -1,0 +1,79 @@
+/** The answer of `/openapi.json`: what the admin server offers, for tools. */
+export function openApi(version: string): object {
+  const number = { type: "number" };
+  const integer = { type: "integer" };
+  const string = { type: "string" };
+  const counts = { type: "object", additionalProperties: integer };
+  const exchanges = record({
+    total: integer,
+    failed: integer,
+    active: integer,
+    meanMs: number,
+    p50Ms: number,
+    p99Ms: number,
+    statuses: counts,
+  });
+  const readiness = record({ ready: { type: "boolean" }, reason: string });
+  const backend = record({
+    id: string,
+    address: string,
+    state: { enum: ["up", "down", "draining"] },
+    reason: string,
+    since: { type: "string", format: "date-time" },
+    weight: number,
+    active: integer,
+    connections: record({ open: integer, opened: integer, reused: integer }),
+    requests: integer,
+    failures: integer,
+    meanMs: number,
+  });
+  const status = record({
+    version: string,
+    startedAt: { type: "string", format: "date-time" },
+    uptimeSeconds: integer,
+    readiness,
+    workers: integer,
+    listeners: { type: "array", items: string },
+    requests: exchanges,
+    rejected: counts,
+    shed: counts,
+    timeouts: counts,
+    upstreams: {
+      type: "array",
+      items: record({ name: string, requests: exchanges, backends: { type: "array", items: backend } }),
+    },
+  });
+  return {
+    openapi: "3.1.0",
+    info: { title: "Spillway admin API", version },
+    paths: {
+      "/": get("An overview for people", { 200: content("text/html", string) }),
+      "/metrics": get("All metrics in Prometheus' text format", { 200: content("text/plain", string) }),
+      "/healthz": get("Whether the process is alive", {
+        200: content("application/json", record({ alive: { const: true } })),
+      }),
+      "/readyz": get("Whether new traffic is welcome", {
+        200: content("application/json", readiness),
+        503: content("application/json", readiness, "not now; `reason` says why"),
+      }),
+      "/api/v1/status": get("What runs and in which state every backend is", {
+        200: content("application/json", status),
+      }),
+      "/api/v1/report": get("The metrics as a report for people", { 200: content("text/plain", string) }),
+      "/openapi.json": get("This document", { 200: content("application/json", { type: "object" }) }),
+    },
+  };
+}
+
+function get(summary: string, responses: Record<number, object>): object {
+  return { get: { summary, responses } };
+}
+
+function content(type: string, schema: object, description = "fine"): object {
+  return { description, content: { [type]: { schema } } };
+}
+
+/** An object that has all of `properties`. */
+function record(properties: Record<string, object>): object {
+  return { type: "object", properties, required: Object.keys(properties) };
+}
