@@ -1,0 +1,35 @@
+/**
+ * Keeps a flood of equal entries from filling a log: per code, at most `burst` entries in `windowMs`. The first entry
+ * of a later window carries how many were left out, so nothing vanishes without a trace.
+ */
+export class LogLimiter {
+  readonly #burst: number;
+  readonly #windowMs: number;
+  readonly #codes = new Map<string, { startMs: number; taken: number; left: number }>();
+
+  constructor(burst = 10, windowMs = 10_000) {
+    this.#burst = burst;
+    this.#windowMs = windowMs;
+  }
+
+  /** How many entries of `code` were left out since the last one admitted; undefined: leave this one out too. */
+  admit(code: string, now: number): number | undefined {
+    const known = this.#codes.get(code);
+    if (known === undefined) {
+      this.#codes.set(code, { startMs: now, taken: 1, left: 0 });
+      return 0;
+    }
+    if (now - known.startMs >= this.#windowMs) {
+      known.startMs = now;
+      known.taken = 0;
+    }
+    if (known.taken === this.#burst) {
+      known.left++;
+      return undefined;
+    }
+    known.taken++;
+    const left = known.left;
+    known.left = 0;
+    return left;
+  }
+}
