@@ -1,0 +1,64 @@
+// Spillway as its users run it: the built command line with a configuration file, everything on that is on by default.
+
+import { execFileSync } from "node:child_process";
+import { existsSync, writeFileSync } from "node:fs";
+import { projectDir, spillwayVersion } from "../lib/machine.mjs";
+import { answers, freePorts, Missing, start } from "../lib/processes.mjs";
+
+const command = `${projectDir}dist/cli/main.js`;
+
+/**
+ * Starts it with the given Node.js.
+ * @param {import("./candidate.mjs").Context} context
+ * @param {string} node
+ * @param {readonly string[]} [nodeOptions]
+ */
+export async function startSpillwayOn(context, node, nodeOptions = []) {
+  if (!existsSync(command)) throw new Missing("dist/cli/main.js is missing (npm run build)");
+  const [port = 0, adminPort = 0] = await freePorts(2);
+  const file = `${context.dir}/spillway-${port}.yaml`;
+  writeFileSync(file, configuration(context, port, adminPort));
+  const running = start(node, [...nodeOptions, command, "run", file], { cpus: context.cpus, cwd: context.dir });
+  context.started?.(running);
+  await answers(port, running);
+  return { running, port };
+}
+
+/** @param {string} id @param {string} node @returns {import("./candidate.mjs").StartCandidates} */
+function starter(id, node) {
+  return async (context) => {
+    const nodeVersion = execFileSync(node, ["--version"], { encoding: "utf8" }).trim().slice(1);
+    const { running, port } = await startSpillwayOn(context, node);
+    const label = `Spillway, Node ${nodeVersion.split(".")[0]}`;
+    return [{ id, label, version: `${spillwayVersion()} on Node ${nodeVersion}`, port, pid: running.pid }];
+  };
+}
+
+export const startSpillway = starter("spillway", process.execPath);
+
+/** @type {import("./candidate.mjs").StartCandidates} */
+export async function startSpillwayOnNewest(context) {
+  if (context.newestNode === undefined) {
+    throw new Missing("no newest Node.js (node bench/fetch-node.mjs fetches it, --node-newest PATH names it)");
+  }
+  return await starter("spillway-newest", context.newestNode)(context);
+}
+
+/** @param {import("./candidate.mjs").Context} context @param {number} port @param {number} adminPort */
+function configuration(context, port, adminPort) {
+  // The bounds are those that nginx and HAProxy get here; the rest is default.
+  return `workers: 1
+admin: { listen: "127.0.0.1:${adminPort}" }
+log: { level: warn }
+listeners:
+  - listen: "127.0.0.1:${port}"
+    limits: { connections: 20000 }
+    upstream: web
+upstreams:
+  web:
+    balance: round-robin
+    pool: { maxConnections: 1024, maxIdle: 1024 }
+    backends:
+${context.backendPorts.map((backend) => `      - http://127.0.0.1:${backend}`).join("\n")}
+`;
+}
