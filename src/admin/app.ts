@@ -1,14 +1,10 @@
 import { type Context, Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { PROMETHEUS_CONTENT_TYPE, type ProcessFacts, prometheusText } from "../metrics/prometheus.ts";
 import { reportText } from "../metrics/report.ts";
 import { openApi } from "./openapi.ts";
 import { PAGE_POLICY, page } from "./page.ts";
 import type { AdminSource } from "./source.ts";
 import { statusDocument } from "./status.ts";
-
-/** Nothing here takes a body yet; what is sent all the same is read up to this far. */
-const BODY_BYTES = 64 * 1024;
 
 /** The admin server's routes. `failed` hears of errors behind an answer 500. */
 export function adminApp(source: AdminSource, failed: (error: Error) => void): Hono {
@@ -20,12 +16,6 @@ export function adminApp(source: AdminSource, failed: (error: Error) => void): H
     context.header("referrer-policy", "no-referrer");
     context.header("content-security-policy", PAGE_POLICY);
   });
-  app.use(
-    bodyLimit({
-      maxSize: BODY_BYTES,
-      onError: (context) => refusal(context, 413, `a body may have ${BODY_BYTES} bytes`),
-    }),
-  );
 
   const answers: Record<string, (context: Context) => Response> = {
     "/": (context) => context.html(page(source, Date.now())),
@@ -58,7 +48,7 @@ export function adminApp(source: AdminSource, failed: (error: Error) => void): H
   return app;
 }
 
-function refusal(context: Context, status: 404 | 405 | 413 | 500, error: string): Response {
+function refusal(context: Context, status: 404 | 405 | 500, error: string): Response {
   return context.json({ error }, status);
 }
 

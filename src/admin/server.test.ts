@@ -1,0 +1,309 @@
+import { once } from "node:events";
+import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Agent, request } from "undici";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { bench } from "../../test/support/metrics-bench.ts";
+import type { BoundAddress } from "../proxy/data-plane-api.ts";
+import { type Admin, addressText, createAdmin } from "./server.ts";
+import type { AdminSource, Readiness } from "./source.ts";
+
+const startedAt = Date.parse("2026-01-02T03:04:05Z");
+
+interface Fake extends AdminSource {
+  readiness: Readiness;
+  broken: boolean;
+}
+
+function fakeSource(name = "web"): Fake {
+  const { stripes, counts, snapshot } = bench(2, { web: name, a: "10.0.0.1:80" });
+  for (const stripe of stripes) {
+    stripe.exchangeStarted(0);
+    stripe.attemptStarted(1);
+    stripe.attemptEnded(1, false, 75);
+    stripe.exchangeEnded(0, 200, false, 75);
+  }
+  counts.addActive(1, 1);
+  counts.takeConnection(1, 9);
+  return {
+    version: "1.2.3",
+    startedAt,
+    readiness: { ready: true, reason: "" },
+    broken: false,
+    snapshot() {
+      if (this.broken) throw new Error("secret detail");
+      const view = { address: "10.0.0.2:80", reason: "3 checks failed: connection refused", weight: 4 };
+      return snapshot([{ ...view, slot: 1, state: "down", since: startedAt + 1000 }]);
+    },
+    status: () => ({ workers: 2, listeners: ["127.0.0.1:8080"] }),
+    ready() {
+      return this.readiness;
+    },
+  };
+}
+
+let source: Fake;
+let errors: Error[];
+let admin: Admin;
+let port: number;
+
+beforeEach(async () => {
+  source = fakeSource();
+  errors = [];
+  admin = createAdmin(source, {
+    listen: { kind: "tcp", host: "127.0.0.1", port: 0 },
+    onError: (error) => errors.push(error),
+  });
+  port = portOf(await admin.start());
+});
+
+afterEach(() => admin.stop());
+
+function portOf(address: BoundAddress): number {
+  if (address.kind !== "tcp") throw new Error("not a TCP address");
+  return address.port;
+}
+
+const get = (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${port}${path}`, init);
+
+describe("answers", () => {
+  test("/metrics is what Prometheus scrapes", async () => {
+    const response = await get("/metrics");
+    expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    const text = await response.text();
+    expect(text).toContain('spillway_backend_requests_total{upstream="web",backend="10.0.0.2:80"} 2\n');
+    expect(text).toContain(`spillway_build_info{version="1.2.3",node="${process.version}"} 1\n`);
+    expect(text).toContain("spillway_workers 2\n");
+    expect(text).toMatch(/process_resident_memory_bytes \d{7,}\n/);
+  });
+
+  test("/healthz says alive even while nothing is ready", async () => {
+    source.readiness = { ready: false, reason: "starting" };
+    const response = await get("/healthz");
+    expect([response.status, await response.json()]).toEqual([200, { alive: true }]);
+  });
+
+  test("/readyz follows readiness and gives the reason against it", async () => {
+    expect((await get("/readyz")).status).toBe(200);
+    source.readiness = { ready: false, reason: "draining" };
+    const response = await get("/readyz");
+    expect([response.status, await response.json()]).toEqual([503, { ready: false, reason: "draining" }]);
+  });
+
+  test("/api/v1/status holds an object per backend with its address, state, the reason and since when", async () => {
+    const status = (await (await get("/api/v1/status")).json()) as Record<string, unknown>;
+    expect(status).toMatchObject({
+      version: "1.2.3",
+      startedAt: "2026-01-02T03:04:05.000Z",
+      readiness: { ready: true, reason: "" },
+      workers: 2,
+      listeners: ["127.0.0.1:8080"],
+      requests: { total: 2, failed: 0, active: 0, meanMs: 75, statuses: { 200: 2 } },
+    });
+    expect(status.uptimeSeconds).toBeGreaterThan(0);
+    const [web, api] = status.upstreams as { name: string; backends: object[] }[];
+    expect(web!.backends).toHaveLength(2);
+    expect(web!.backends[1]).toEqual({
+      id: "10.0.0.2:80",
+      address: "10.0.0.2:80",
+      state: "down",
+      reason: "3 checks failed: connection refused",
+      since: "2026-01-02T03:04:06.000Z",
+      weight: 4,
+      active: 1,
+      connections: { open: 1, opened: 0, reused: 0 },
+      requests: 2,
+      failures: 0,
+      meanMs: 75,
+    });
+    expect(api).toMatchObject({ name: "api", backends: [{ id: "c", state: "up" }] });
+  });
+
+  test("/api/v1/report is the report", async () => {
+    const response = await get("/api/v1/report");
+    expect(response.headers.get("content-type")).toMatch(/^text\/plain/);
+    expect(await response.text()).toContain("50-100 ms             2 100.0 %");
+  });
+
+  test("/ links everything else and shows the report", async () => {
+    const text = await (await get("/")).text();
+    expect(text).toContain("Spillway 1.2.3");
+    expect(text).toContain("listening on 127.0.0.1:8080");
+    expect(text).toContain("50-100 ms");
+    const links = [...text.matchAll(/href="([^"]+)"/g)].map((match) => match[1]!);
+    for (const link of links) expect((await get(link)).status, link).toBe(200);
+    expect(links).toHaveLength(6);
+  });
+
+  test("/openapi.json names every path, and what it says of the status is so", async () => {
+    const document = (await (await get("/openapi.json")).json()) as {
+      paths: Record<string, { get: { responses: Record<string, { content: Record<string, { schema: Schema }> }> } }>;
+    };
+    for (const path of Object.keys(document.paths)) expect((await get(path)).status, path).toBe(200);
+    const { schema } = document.paths["/api/v1/status"]!.get.responses["200"]!.content["application/json"]!;
+    expectMatches(schema, await (await get("/api/v1/status")).json(), "status");
+  });
+
+  test("HEAD answers as GET does, without the body", async () => {
+    const response = await get("/metrics", { method: "HEAD" });
+    expect([response.status, await response.text()]).toEqual([200, ""]);
+  });
+
+  test("an upstream's name cannot put markup into the page", async () => {
+    await admin.stop();
+    admin = createAdmin(fakeSource("<script>alert(1)</script>"), {
+      listen: { kind: "tcp", host: "127.0.0.1", port: 0 },
+    });
+    port = portOf(await admin.start());
+    const text = await (await get("/")).text();
+    expect(text).not.toContain("<script>");
+    expect(text).toContain("&lt;script&gt;");
+  });
+});
+
+describe("refusals", () => {
+  test("an unknown path is 404 in JSON", async () => {
+    const response = await get("/api/v2/status");
+    expect([response.status, response.headers.get("content-type")]).toEqual([404, "application/json"]);
+    expect(await response.json()).toHaveProperty("error");
+  });
+
+  test.each(["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])("%s is 405 and names what is allowed", async (method) => {
+    const response = await get("/api/v1/status", { method });
+    expect([response.status, response.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+  });
+
+  test("a body is not waited for: it is answered before its end", async () => {
+    const socket = connect(port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.write("POST /api/v1/status HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\nbegin");
+    const [bytes] = (await once(socket, "data")) as [Buffer];
+    expect(bytes.toString()).toMatch(/^HTTP\/1\.1 405 /);
+    socket.destroy();
+  });
+
+  test("a head beyond the limit is refused", async () => {
+    const response = await get("/", { headers: { "x-long": "x".repeat(17 * 1024) } });
+    expect(response.status).toBe(431);
+  });
+
+  test("every answer forbids sniffing, storing, framing and foreign content", async () => {
+    for (const path of ["/", "/metrics", "/api/v1/status", "/nothing"]) {
+      const { headers } = await get(path);
+      expect(headers.get("x-content-type-options")).toBe("nosniff");
+      expect(headers.get("cache-control")).toBe("no-store");
+      expect(headers.get("content-security-policy")).toMatch(/^default-src 'none'; .*frame-ancestors 'none'/);
+      expect(headers.has("access-control-allow-origin")).toBe(false);
+    }
+  });
+
+  test("an error inside is reported, answered with 500 that tells nothing, and the next request is fine", async () => {
+    source.broken = true;
+    const response = await get("/api/v1/status");
+    expect([response.status, response.headers.get("cache-control")]).toEqual([500, "no-store"]);
+    expect(await response.text()).not.toContain("secret");
+    expect(errors.map((error) => error.message)).toEqual(["secret detail"]);
+    source.broken = false;
+    expect((await get("/api/v1/status")).status).toBe(200);
+  });
+
+  test("what is not HTTP is cut off, and the next request is fine", async () => {
+    const socket = connect(port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.end("\u0000\u0001 nonsense\r\n\r\n");
+    socket.resume();
+    await once(socket, "close");
+    expect((await get("/healthz")).status).toBe(200);
+  });
+});
+
+describe("life", () => {
+  test("an address in use is refused with the address in the error", async () => {
+    const second = createAdmin(source, { listen: { kind: "tcp", host: "127.0.0.1", port } });
+    await expect(second.start()).rejects.toMatchObject({
+      name: "ListenError",
+      code: "EADDRINUSE",
+      address: `127.0.0.1:${port}`,
+    });
+    await second.stop();
+  });
+
+  test("stopped, nothing answers any more, and stopping again is fine", async () => {
+    await (await get("/healthz")).text();
+    await admin.stop();
+    await admin.stop();
+    await expect(get("/healthz")).rejects.toThrow();
+  });
+
+  test("an idle keep-alive connection does not hold up the stop", async () => {
+    const agent = new Agent({ keepAliveTimeout: 60_000 });
+    const { body } = await request(`http://127.0.0.1:${port}/healthz`, { dispatcher: agent });
+    await body.text();
+    await admin.stop();
+    await agent.close();
+  });
+
+  test("a Unix socket is for its owner alone, and one left behind by a dead process is taken over", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "spillway-admin-"));
+    const path = join(directory, "admin.sock");
+    try {
+      const onSocket = createAdmin(source, { listen: { kind: "unix", path } });
+      expect(await onSocket.start()).toEqual({ kind: "unix", path });
+      expect((await stat(path)).mode & 0o777).toBe(0o600);
+      const agent = new Agent({ connect: { socketPath: path } });
+      const { statusCode, body } = await request("http://spillway/healthz", { dispatcher: agent });
+      expect([statusCode, await body.json()]).toEqual([200, { alive: true }]);
+      await expect(createAdmin(source, { listen: { kind: "unix", path } }).start()).rejects.toMatchObject({
+        code: "EADDRINUSE",
+        address: `unix:${path}`,
+      });
+      await agent.close();
+      await onSocket.stop();
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  test("a file that is no socket is left alone", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "spillway-admin-"));
+    const path = join(directory, "precious");
+    try {
+      await writeFile(path, "data");
+      await expect(createAdmin(source, { listen: { kind: "unix", path } }).start()).rejects.toThrow("no socket");
+      expect((await stat(path)).size).toBe(4);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  test("IPv6 is written in brackets", () => {
+    expect(addressText({ kind: "tcp", host: "::1", port: 9900 })).toBe("[::1]:9900");
+  });
+});
+
+type Schema = {
+  readonly type?: string;
+  readonly enum?: readonly unknown[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+  readonly additionalProperties?: Schema;
+  readonly items?: Schema;
+};
+
+/** The part of JSON Schema the document uses; what an object has beyond its properties fails too. */
+function expectMatches(schema: Schema, value: unknown, at: string): void {
+  if (schema.enum) expect(schema.enum, at).toContain(value);
+  if (schema.type === "integer") expect(Number.isInteger(value), at).toBe(true);
+  else if (schema.type === "array") {
+    expect(Array.isArray(value), at).toBe(true);
+    for (const [index, item] of (value as unknown[]).entries()) expectMatches(schema.items!, item, `${at}[${index}]`);
+  } else if (schema.type) expect(typeof value, at).toBe(schema.type);
+  if (schema.type !== "object") return;
+  const entries = Object.entries(value as object);
+  if (schema.properties) expect(entries.map(([name]) => name).sort(), at).toEqual([...schema.required!].sort());
+  for (const [name, member] of entries) {
+    expectMatches(schema.properties?.[name] ?? schema.additionalProperties!, member, `${at}.${name}`);
+  }
+}
