@@ -4,7 +4,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:http";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -216,15 +216,38 @@ function signalGroup(child, signal) {
 }
 
 /** Waits until `GET /` is answered with 200 on the port.
- * @param {number} port @param {Running} running @param {number} [timeoutMs] */
-export async function answers(port, running, timeoutMs = 15_000) {
+ * @param {number} port @param {Running} running */
+export async function answers(port, running) {
+  await waitFor(`no 200 on port ${port}`, running, async () => (await statusOf(port)) === 200);
+}
+
+/** Waits until the port takes connections, without a request.
+ * @param {number} port @param {Running} running */
+export async function listens(port, running) {
+  await waitFor(`nobody listens on port ${port}`, running, () => canConnect(port));
+}
+
+/** @param {string} trouble @param {Running} running @param {() => Promise<boolean>} check @param {number} [timeoutMs] */
+async function waitFor(trouble, running, check, timeoutMs = 15_000) {
   const until = Date.now() + timeoutMs;
   while (Date.now() < until) {
     if (running.ended) throw new Error(running.complaint);
-    if ((await statusOf(port)) === 200) return;
+    if (await check()) return;
     await sleep(50);
   }
-  throw new Error(`no 200 on port ${port} within ${timeoutMs} ms. ${running.ended ? "" : running.complaint}`);
+  throw new Error(`${trouble} within ${timeoutMs} ms`);
+}
+
+/** @param {number} port @returns {Promise<boolean>} */
+function canConnect(port) {
+  return new Promise((resolve) => {
+    const socket = connect({ host: "127.0.0.1", port });
+    socket.on("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => resolve(false));
+  });
 }
 
 /** @param {number} port @returns {Promise<number>} */
