@@ -82,12 +82,17 @@ export class HashRing {
     const points = new Float64Array(counts.reduce((sum, count) => sum + count, 0));
     let filled = 0;
     counts.forEach((count, rank) => {
-      const { address } = this.#ranked[rank]!;
-      for (let j = 0; j < count; j++) points[filled++] = murmur3(`${address}#${j}`) * RANKS + rank;
+      const prefix = `${this.#ranked[rank]!.address}#`;
+      for (let j = 0; j < count; j++) points[filled++] = murmur3(prefix + j) * RANKS + rank;
     });
     points.sort();
-    this.#hashes = Uint32Array.from(points, (point) => Math.floor(point / RANKS));
-    this.#owners = Uint32Array.from(points, (point) => point % RANKS);
+    this.#hashes = new Uint32Array(points.length);
+    this.#owners = new Uint32Array(points.length);
+    for (let i = 0; i < points.length; i++) {
+      const hash = Math.floor(points[i]! / RANKS);
+      this.#hashes[i] = hash;
+      this.#owners[i] = points[i]! - hash * RANKS;
+    }
   }
 
   #pointCounts(): number[] {
