@@ -53,6 +53,7 @@ export class AccessLogBatch {
 
   /** The control plane is done with a batch of this many characters. */
   written(chars: number): void {
-    this.#unwritten -= chars;
+    // Never below zero: the answer to a batch of a worker that died comes to the one in its place.
+    this.#unwritten = Math.max(0, this.#unwritten - chars);
   }
 }

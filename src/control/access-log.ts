@@ -1,4 +1,5 @@
 import { close, fstatSync, open, write } from "node:fs";
+import { StartError } from "./start-error.ts";
 
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
@@ -45,9 +46,13 @@ export class AccessLog {
     this.#events = events;
   }
 
-  /** Opens `path` for appending, or standard output for `stdout`. @throws when the file cannot be opened. */
+  /** Opens `path` for appending, or standard output for `stdout`. @throws StartError when the file cannot be opened. */
   static async open(path: string, events: AccessLogEvents): Promise<AccessLog> {
-    return new AccessLog(path, await openTarget(path), events);
+    try {
+      return new AccessLog(path, await openTarget(path), events);
+    } catch (error) {
+      throw new StartError(`cannot open the access log: ${(error as Error).message}`, { cause: error });
+    }
   }
 
   /** Takes whole lines; `done` is called when they are written or given up. */

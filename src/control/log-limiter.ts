@@ -1,3 +1,6 @@
+import type { Clock } from "../time/clock.ts";
+import type { Log } from "./log.ts";
+
 /**
  * Keeps a flood of equal entries from filling a log: per code, at most `burst` entries in `windowMs`. The first entry
  * of a later window carries how many were left out, so nothing vanishes without a trace.
@@ -32,4 +35,17 @@ export class LogLimiter {
     known.left = 0;
     return left;
   }
+}
+
+/** `log`, with floods held back as {@link LogLimiter} does; an entry after a gap says how many are missing. */
+export function limitLog(log: Log, clock: Clock, limiter = new LogLimiter()): Log {
+  return {
+    write(level, code, message, fields) {
+      const left = limiter.admit(code, clock.now());
+      if (left === undefined) return;
+      if (left === 0) log.write(level, code, message, fields);
+      else log.write(level, code, `${message} (and ${left} more of the kind)`, { ...fields, leftOut: left });
+    },
+    flush: () => log.flush(),
+  };
 }

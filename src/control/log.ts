@@ -11,7 +11,7 @@ export interface Log {
 
 /** How a log is written. */
 export interface LogOptions {
-  readonly level: LogLevel;
+  readonly level: LogLevel | "silent";
   /** One readable line an entry; otherwise one JSON object an entry. Default: whether standard error is a terminal. */
   readonly pretty?: boolean;
   /** Where bytes go; default: standard error. */

@@ -123,6 +123,6 @@ function socketAddress(host: string, port: number): Buffer {
   else bytes.writeUInt16BE(family, 0);
   bytes.writeUInt16BE(port, 2);
   if (ip.version === 4) bytes.writeUInt32BE(ip.words[3], 4);
-  else ip.words.forEach((word, index) => bytes.writeUInt32BE(word, 8 + index * 4));
+  else for (const [index, word] of ip.words.entries()) bytes.writeUInt32BE(word, 8 + index * 4);
   return bytes;
 }

@@ -16,9 +16,10 @@ export type BoundAddress =
   | { readonly kind: "unix"; readonly path: string };
 
 /**
- * How listeners are bound. `exclusive`: nobody else may have the address. `reuse-port`: SO_REUSEPORT, beside other
- * workers. `fds`: sockets that listen already, in the order of `settings.listeners`; a listener without one is bound
- * exclusively when `worker` is 0 and not at all in the others (a Unix socket has one owner).
+ * How TCP listeners are bound. `exclusive`: nobody else may have the address. `reuse-port`: SO_REUSEPORT, beside other
+ * workers. `fds`: sockets with an address of their own, in the order of `settings.listeners`, that only need to be
+ * listened on. A Unix socket has one owner: worker 0 binds it in every mode, the others skip it (and name it among
+ * their addresses all the same).
  */
 export type Bind =
   | { readonly mode: "exclusive" }

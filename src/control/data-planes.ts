@@ -1,0 +1,34 @@
+import type { Settings } from "../config/settings.ts";
+import type { BoundAddress, DataPlaneInspection } from "../proxy/data-plane-api.ts";
+import type { Clock } from "../time/clock.ts";
+import type { AccessLog } from "./access-log.ts";
+import type { Log } from "./log.ts";
+import type { SharedMemory } from "./messages.ts";
+
+/** What data planes are made of, wherever they run. */
+export interface DataPlaneParts {
+  readonly settings: Settings;
+  readonly memory: SharedMemory;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Undefined while the access log is off. */
+  readonly accessLog: Pick<AccessLog, "write"> | undefined;
+}
+
+/** The data planes of one Spillway as the control plane sees them, in however many threads they run. */
+export interface DataPlanes {
+  /** Opens all listeners; the addresses are in the order of the configuration. @throws ListenError */
+  start(): Promise<readonly BoundAddress[]>;
+  /** What checks say of the backend in `slot`, for every data plane, those that start later included. */
+  setHealth(slot: number, up: boolean, reason: string): void;
+  /** Data planes that carry traffic now. */
+  readonly running: number;
+  /** Why some listener is not open; undefined when all are. */
+  missing(): string | undefined;
+  /** As `DataPlane.drain`, over all of them: `cut` exchanges did not end in time. */
+  drain(deadlineMs: number): Promise<{ readonly cut: number }>;
+  /** What each of those that run has open. */
+  inspect(): Promise<readonly DataPlaneInspection[]>;
+  /** Ends everything at once. */
+  close(): Promise<void>;
+}
