@@ -2,6 +2,7 @@ import { chmod } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { ListenOptions } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
+import { formatAddress } from "../config/values.ts";
 import { removeStaleSocket } from "../control/stale-socket.ts";
 import { type BoundAddress, ListenError } from "../proxy/data-plane-api.ts";
 import { adminApp } from "./app.ts";
@@ -93,11 +94,5 @@ function listening(server: Server, options: ListenOptions): Promise<void> {
 
 function listenError(error: NodeJS.ErrnoException, address: BoundAddress): ListenError {
   if (error instanceof ListenError) return error;
-  return new ListenError(error.code ?? "UNKNOWN", addressText(address), error.message, { cause: error });
-}
-
-/** An address as people write it: `127.0.0.1:80`, `[::1]:80`, `unix:/run/x.sock`. */
-export function addressText(address: BoundAddress): string {
-  if (address.kind === "unix") return `unix:${address.path}`;
-  return `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
+  return new ListenError(error.code ?? "UNKNOWN", formatAddress(address), error.message, { cause: error });
 }
