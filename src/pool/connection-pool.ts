@@ -110,6 +110,11 @@ export class ConnectionPool<T extends object> {
     };
   }
 
+  /** When the idle connection that would be handed out next became idle; undefined when none is idle. */
+  get newestIdleSinceMs(): number | undefined {
+    return this.#idle.newest?.idleSinceMs;
+  }
+
   /** An idle connection, or undefined when there is none. Opens nothing and waits for nothing. */
   tryAcquire(): T | undefined {
     return this.#idle.size === 0 ? undefined : this.#takeIdle()?.connection;

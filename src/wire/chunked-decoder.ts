@@ -1,4 +1,4 @@
-import { CR, FIELD_VALUE, HEX, LF, latin1, SEMICOLON } from "./bytes.ts";
+import { CR, FIELD_VALUE, HEX, LF, latin1, SEMICOLON, span } from "./bytes.ts";
 import { type FieldSink, KNOWN, namesTable, parseFields, Runs } from "./fields.ts";
 import { REFUSALS, type Refusal } from "./refusal.ts";
 
@@ -141,7 +141,7 @@ export class ChunkedDecoder implements FieldSink {
         }
         case "extension": {
           const extensionFrom = at;
-          while (at < to && FIELD_VALUE[bytes[at]!] === 1) at++;
+          at = span(FIELD_VALUE, bytes, at, to);
           this.#extensionBytes += at - extensionFrom;
           if (this.#extensionBytes > this.#limits.chunkExtensionBytes) return this.#refuse(REFUSALS.chunkExtension, at);
           runFrom = at;

@@ -1,4 +1,4 @@
-import { COLON, CR, equalsLower, FIELD_VALUE, HTAB, LF, LOWER, latin1, SP, TOKEN } from "./bytes.ts";
+import { COLON, CR, equalsLower, FIELD_VALUE, HTAB, LF, LOWER, latin1, SP, span, TOKEN } from "./bytes.ts";
 import { REFUSALS, type Refusal } from "./refusal.ts";
 
 /** What a parser returns in place of an end offset: more bytes are needed. */
@@ -115,6 +115,9 @@ export function parseFields(
   runs: Runs,
   sink: FieldSink,
 ): number {
+  // An import is looked up at every use, a local once.
+  const token = TOKEN;
+  const fieldValue = FIELD_VALUE;
   let at = from;
   let runFrom = from;
   let fields = 0;
@@ -128,7 +131,7 @@ export function parseFields(
       return at + 2;
     }
     const nameFrom = at;
-    while (at < to && TOKEN[bytes[at]!] === 1) at++;
+    while (at < to && token[bytes[at]!] === 1) at++;
     if (at >= to) return INCOMPLETE;
     if (bytes[at] !== COLON || at === nameFrom) {
       return refuse(sink, bytes[at] === LF && at === nameFrom ? REFUSALS.lineEnd : REFUSALS.fieldName);
@@ -136,7 +139,7 @@ export function parseFields(
     const nameTo = at++;
     while (at < to && (bytes[at] === SP || bytes[at] === HTAB)) at++;
     const valueFrom = at;
-    while (at < to && FIELD_VALUE[bytes[at]!] === 1) at++;
+    at = span(fieldValue, bytes, at, to);
     if (at >= to) return INCOMPLETE;
     if (bytes[at] !== CR) return refuse(sink, bytes[at] === LF ? REFUSALS.lineEnd : REFUSALS.fieldValue);
     if (at + 1 >= to) return INCOMPLETE;

@@ -1,4 +1,4 @@
-import { ASTERISK, COLON, CR, HOST, LF, latin1, SLASH, SP, TARGET, TOKEN } from "./bytes.ts";
+import { ASTERISK, COLON, CR, HOST, LF, latin1, SLASH, SP, span, TARGET, TOKEN } from "./bytes.ts";
 import {
   type FieldSink,
   findField,
@@ -46,6 +46,8 @@ export class RequestHead implements FieldSink {
   readonly #names: KnownNames;
   refusal: Refusal | undefined;
 
+  /** Address of the client, set by whoever knows it. */
+  client = "";
   method = "";
   /** Origin form (`/path?query`) or `*`, exactly as sent; of an absolute form, what follows the authority. */
   target = "";
@@ -57,6 +59,8 @@ export class RequestHead implements FieldSink {
   hostText = "";
   /** Body bytes, or {@link CHUNKED}. */
   framing = 0;
+  /** Whether there was a Content-Length. */
+  hasLength = false;
   /** Whether the client will send another request on this connection. */
   keepAlive = true;
   expectsContinue = false;
@@ -73,14 +77,15 @@ export class RequestHead implements FieldSink {
   /** Grows with every block that differs from the one before: what was derived from an older one is stale. */
   blockVersion = 0;
 
+  /** The remembered block is `#block[0, #blockLength)`; the memory is used again for the next one that fits. */
   #block: Buffer = EMPTY;
+  #blockLength = 0;
   #blockMinor = -1;
   #blockHost = "";
   #blockHostText = "";
   #connection = "";
   #upgradeField = "";
   #hostSeen = false;
-  #lengthSeen = false;
   #codingSeen = false;
 
   constructor(limits: RequestLimits, names: KnownNames = knownNames()) {
@@ -105,14 +110,14 @@ export class RequestHead implements FieldSink {
     const end = Math.min(to, at + limits.headBytes);
 
     const methodFrom = at;
-    while (at < end && TOKEN[bytes[at]!] === 1) at++;
+    at = span(TOKEN, bytes, at, end);
     if (at - methodFrom > MAX_METHOD_BYTES) return this.#refuse(REFUSALS.methodLength);
     if (at >= end) return INCOMPLETE;
     if (bytes[at] !== SP || at === methodFrom) return this.#refuse(REFUSALS.method);
     const method = methodText(bytes, methodFrom, at);
 
     const targetFrom = ++at;
-    while (at < end && TARGET[bytes[at]!] === 1) at++;
+    at = span(TARGET, bytes, at, end);
     if (at - targetFrom > limits.targetBytes) return this.#refuse(REFUSALS.targetLength);
     if (at >= end) return this.#cut(to, end, REFUSALS.targetLength);
     if (bytes[at] !== SP)
@@ -136,18 +141,19 @@ export class RequestHead implements FieldSink {
     this.method = method;
     if (method === "CONNECT" || method === "TRACE") return this.#refuse(REFUSALS.methodRefused);
 
-    const block = this.#block;
+    const length = this.#blockLength;
     if (
       this.minor === this.#blockMinor &&
-      end - at >= block.length &&
-      block.compare(bytes, at, at + block.length) === 0
+      end - at >= length &&
+      this.#block.compare(bytes, at, at + length, 0, length) === 0
     ) {
-      at += block.length;
+      at += length;
     } else {
       const blockFrom = at;
       at = this.#parseBlock(bytes, at, to, end);
       if (at < 0) return at;
-      this.#block = Buffer.from(bytes.subarray(blockFrom, at));
+      if (at - blockFrom > this.#block.length) this.#block = Buffer.allocUnsafe(at - blockFrom);
+      this.#blockLength = bytes.copy(this.#block, 0, blockFrom, at);
       this.#blockMinor = this.minor;
       this.#blockHost = this.host;
       this.#blockHostText = this.hostText;
@@ -160,12 +166,13 @@ export class RequestHead implements FieldSink {
 
   /** The value of a field, name in lower case, repeated ones joined. */
   header(name: string): string | undefined {
-    return findField(this.#block, 0, this.#block.length, name, name === "cookie" ? "; " : ", ");
+    return findField(this.#block, 0, this.#blockLength, name, name === "cookie" ? "; " : ", ");
   }
 
   /** Forgets what only a repeated request could use, to keep idle connections small. */
   forget(): void {
     this.#block = EMPTY;
+    this.#blockLength = 0;
     this.#blockMinor = -1;
     this.blockVersion++;
     this.#blockHost = this.#blockHostText = this.host = this.hostText = this.kept = this.target = "";
@@ -178,20 +185,20 @@ export class RequestHead implements FieldSink {
   }
 
   #parseBlock(bytes: Buffer, from: number, to: number, end: number): number {
-    this.#block = EMPTY;
+    this.#blockLength = 0;
     this.#blockMinor = -1;
     this.framing = 0;
     this.expectsContinue = false;
     this.host = this.hostText = this.upgrade = this.#connection = this.#upgradeField = "";
     this.forwardedFor = this.forwardedHost = this.forwardedProto = this.forwarded = this.requestId = "";
-    this.#hostSeen = this.#lengthSeen = this.#codingSeen = false;
+    this.#hostSeen = this.hasLength = this.#codingSeen = false;
     const at = parseFields(bytes, from, end, this.#limits.headFields, this.#names, runs, this);
     if (at === INCOMPLETE) return this.#cut(to, end, REFUSALS.headBytes);
     if (at === REFUSED) return REFUSED;
 
     if (!this.#hostSeen && this.minor === 1) return this.#refuse(REFUSALS.hostMissing);
     if (this.#codingSeen) {
-      if (this.#lengthSeen) return this.#refuse(REFUSALS.twoFramings);
+      if (this.hasLength) return this.#refuse(REFUSALS.twoFramings);
       if (this.minor === 0) return this.#refuse(REFUSALS.codingVersion);
       this.framing = CHUNKED;
     }
@@ -203,7 +210,7 @@ export class RequestHead implements FieldSink {
 
   #readConnection(): void {
     this.keepAlive = this.minor === 1;
-    if (this.#connection === "") return;
+    if (this.#connection === "" || (this.minor === 1 && saysKeepAlive(this.#connection))) return;
     const options = listMembers(this.#connection);
     if (this.minor === 0) this.keepAlive = options.includes("keep-alive");
     if (options.includes("close")) this.keepAlive = false;
@@ -225,8 +232,8 @@ export class RequestHead implements FieldSink {
         this.host = this.hostText.toLowerCase();
         return false;
       case KNOWN.contentLength:
-        if (this.#lengthSeen) this.refusal = REFUSALS.lengthTwice;
-        this.#lengthSeen = true;
+        if (this.hasLength) this.refusal = REFUSALS.lengthTwice;
+        this.hasLength = true;
         this.framing = parseLength(bytes, from, to);
         if (this.framing < 0) this.refusal = REFUSALS.length;
         return false;
@@ -300,6 +307,11 @@ export class RequestHead implements FieldSink {
 }
 
 const EMPTY = Buffer.alloc(0);
+
+/** The common value of Connection, which asks for nothing in HTTP/1.1, without taking a list apart. */
+export function saysKeepAlive(connection: string): boolean {
+  return connection.length === 10 && connection.toLowerCase() === "keep-alive";
+}
 
 function joined(before: string, bytes: Buffer, from: number, to: number): string {
   const value = latin1(bytes, from, to);

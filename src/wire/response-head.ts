@@ -1,4 +1,4 @@
-import { CR, FIELD_VALUE, LF, latin1, SP } from "./bytes.ts";
+import { CR, FIELD_VALUE, LF, latin1, SP, span } from "./bytes.ts";
 import {
   type FieldSink,
   findField,
@@ -13,7 +13,7 @@ import {
   withoutFields,
 } from "./fields.ts";
 import { REFUSALS, type Refusal } from "./refusal.ts";
-import { CHUNKED, codingRefusal, parseLength, UNTIL_CLOSE } from "./request-head.ts";
+import { CHUNKED, codingRefusal, parseLength, saysKeepAlive, UNTIL_CLOSE } from "./request-head.ts";
 
 /** What a response head may be at most. */
 export interface ResponseLimits {
@@ -25,6 +25,11 @@ const NAMES = knownNames();
 const NEVER_HOP = new Set(["close", "keep-alive", "upgrade", "content-length", "transfer-encoding"]);
 const runs = new Runs();
 const VERSION = Buffer.from("HTTP/1.", "latin1");
+
+/** The common reason, ` OK`, without making a string each time. */
+function isOk(bytes: Buffer, from: number, to: number): boolean {
+  return to - from === 3 && bytes[from + 1] === 0x4f && bytes[from + 2] === 0x4b;
+}
 
 /** The head of one response of a backend, parsed in place from bytes. What is malformed is refused, never passed on. */
 export class ResponseHead implements FieldSink {
@@ -79,10 +84,10 @@ export class ResponseHead implements FieldSink {
     const reasonFrom = at;
     // The space before an empty reason is often left out; nothing else may follow the status.
     if (bytes[at] !== SP && bytes[at] !== CR) return this.#refuse(REFUSALS.statusLine);
-    while (at < end && FIELD_VALUE[bytes[at]!] === 1) at++;
+    at = span(FIELD_VALUE, bytes, at, end);
     if (at + 1 >= end) return this.#cut(to, end);
     if (bytes[at] !== CR || bytes[at + 1] !== LF) return this.#refuse(REFUSALS.statusLine);
-    this.reason = at - reasonFrom === 3 && status === 200 ? " OK" : latin1(bytes, reasonFrom, at);
+    this.reason = isOk(bytes, reasonFrom, at) ? " OK" : latin1(bytes, reasonFrom, at);
     at += 2;
 
     this.framing = UNTIL_CLOSE;
@@ -106,7 +111,7 @@ export class ResponseHead implements FieldSink {
 
   #readConnection(): void {
     this.keepAlive = this.minor === 1;
-    if (this.#connection === "") return;
+    if (this.#connection === "" || (this.minor === 1 && saysKeepAlive(this.#connection))) return;
     const options = listMembers(this.#connection);
     if (this.minor === 0) this.keepAlive = options.includes("keep-alive");
     if (options.includes("close")) this.keepAlive = false;

@@ -1,0 +1,407 @@
+import type { Timer } from "../time/clock.ts";
+import { LF } from "../wire/bytes.ts";
+import { INCOMPLETE, REFUSED } from "../wire/fields.ts";
+import { RequestHead, UNTIL_CLOSE } from "../wire/request-head.ts";
+import type { BodyRelay, Encoding } from "./body-relay.ts";
+import { Exchange } from "./exchange.ts";
+import { clientOf, forwardedFields } from "./forwarding.ts";
+import type { Listener } from "./listener.ts";
+import { refusalText } from "./response-text.ts";
+import type { Services } from "./services.ts";
+import type { Connection, ConnectionHandler } from "./transport/connection.ts";
+import type { Tunnel } from "./tunnel.ts";
+
+/** Who reads what a client sends: an exchange, or the tunnel it became. */
+export interface RequestReader {
+  /** More of the request is to come. */
+  readonly requestUnread: boolean;
+  /** A response has begun to go out. */
+  readonly responding: boolean;
+  /** Takes what belongs to it out of `bytes[from, to)`; returns the offset behind it. */
+  requestBytes(bytes: Buffer, from: number, to: number): number;
+  clientDrained(): void;
+  clientGone(): void;
+  clientLate(): void;
+  routeLate(): void;
+}
+
+/** What came before its turn: more of it than this, and the client is not read until its turn comes. */
+const MAX_STASH_BYTES = 64 * 1024;
+/** A connection idle for this long gives up what only a repeated request would use. */
+const FORGET_AFTER_MS = 5_000;
+/** How long what a client still sends is read and dropped before its connection closes, so that it can read the answer. */
+const LINGER_MS = 1_000;
+/** A client that has ended its side may have left for good: how long a response may take to begin, */
+const HALF_CLOSED_BEGIN_MS = 1_000;
+/** and how long it may stand still once it has begun. */
+const HALF_CLOSED_PAUSE_MS = 5_000;
+
+/**
+ * What the client is waited for. `idle`: a request; `head`: the rest of its head; `body`: the next piece of a body, or
+ * that it takes what it was sent; `exchange`: nothing, its exchange runs; `half-closed`: nothing, it may have left;
+ * `closing`: the end.
+ */
+type Phase = "idle" | "head" | "body" | "exchange" | "half-closed" | "closing";
+
+/** A client's connection: reads its requests one after the other, and runs one exchange at a time. */
+export class ClientSession implements ConnectionHandler {
+  readonly connection: Connection;
+  readonly listener: Listener;
+  readonly services: Services;
+  readonly #head: RequestHead;
+  readonly #peer: string;
+  readonly #trusted: boolean;
+  readonly #timer: Timer;
+  #routeTimer: Timer | undefined;
+  #phase: Phase = "idle";
+  #reader: RequestReader | undefined;
+  #tunnel: Tunnel | undefined;
+  /** Bytes that came before their turn: an unfinished head, or requests behind the running one. */
+  #stash: Buffer | undefined;
+  #stashPaused = false;
+  #consuming = false;
+  /** The client has not taken what it was sent: the next request waits. */
+  #blocked = false;
+  /** A body that has been taken from its backend, but not by the client. */
+  #undrained: BodyRelay | undefined;
+  #keepAlive = true;
+  /** The response has no end but the connection's: if it breaks off, only a reset can tell. */
+  #endsWithClose = false;
+  #inputEnded = false;
+  #closed = false;
+  #requests = 0;
+  #idleSinceMs: number;
+  #fields = "";
+  #fieldsVersion = -1;
+  #fieldsHost = "";
+  #progressMark = -1;
+
+  constructor(connection: Connection, listener: Listener, services: Services) {
+    this.connection = connection;
+    this.listener = listener;
+    this.services = services;
+    const { peer } = connection;
+    this.#peer = peer.startsWith("::ffff:") ? peer.slice(7) : peer;
+    this.#trusted = listener.trusts(this.#peer);
+    this.#head = new RequestHead(listener.limits, listener.fieldNames);
+    this.#head.client = this.#peer;
+    this.#timer = services.clock.timer(() => this.#late());
+    this.#idleSinceMs = services.clock.now();
+    this.#awaitRequest();
+    connection.handler = this;
+  }
+
+  /** Neither an exchange nor a part of a head. */
+  get idle(): boolean {
+    return this.#phase === "idle";
+  }
+
+  // What arrives.
+
+  bytes(bytes: Buffer, from: number, to: number): void {
+    if (this.#phase === "closing") return;
+    const stash = this.#stash;
+    if (stash === undefined) return this.#consume(bytes, from, to);
+    const whole = Buffer.concat([stash, bytes.subarray(from, to)]);
+    // An unfinished head is only worth another look when a line of it has ended, or when it is too long.
+    const unfinished = this.#phase === "head";
+    const lineEnded = unfinished && bytes.subarray(from, to).includes(LF);
+    this.#stash = undefined;
+    if (unfinished && !lineEnded && whole.length <= this.listener.limits.headBytes) this.#stash = whole;
+    else this.#consume(whole, 0, whole.length);
+  }
+
+  #consume(bytes: Buffer, from: number, to: number): void {
+    this.#consuming = true;
+    let at = from;
+    while (at < to && this.#phase !== "closing") {
+      if (this.#reader?.requestUnread === true) at = this.#reader.requestBytes(bytes, at, to);
+      else if (this.#reader !== undefined || this.#blocked) {
+        this.#keep(bytes, at, to);
+        break;
+      } else {
+        const end = this.#head.parse(bytes, at, to);
+        if (end === INCOMPLETE) {
+          this.#keep(bytes, at, to);
+          this.#awaitHead();
+          break;
+        }
+        if (end === REFUSED) {
+          this.#refuse();
+          break;
+        }
+        at = this.#begin(bytes, end, to);
+      }
+    }
+    this.#consuming = false;
+  }
+
+  #begin(bytes: Buffer, from: number, to: number): number {
+    const { services } = this;
+    const exchange = new Exchange(this, this.#head, services.clock.now());
+    this.#reader = exchange;
+    this.#phase = "exchange";
+    this.#keepAlive = this.#head.keepAlive;
+    this.#endsWithClose = false;
+    if (this.#trusted) this.#head.client = clientOf(this.#head, this.#peer, this.listener);
+    if (++this.#requests >= this.listener.limits.requestsPerConnection) this.#keepAlive = false;
+    const at = exchange.begin(bytes, from, to);
+    if (this.#inputEnded && this.#reader === exchange) this.#awaitHalfClosed();
+    return at;
+  }
+
+  #keep(bytes: Buffer, from: number, to: number): void {
+    this.#stash = Buffer.from(bytes.subarray(from, to));
+    if (this.#reader === undefined || this.#stash.length < MAX_STASH_BYTES) return;
+    this.#stashPaused = true;
+    this.connection.pause();
+  }
+
+  /** Takes up what came before its turn. */
+  takeStash(): void {
+    const stash = this.#stash;
+    if (this.#stashPaused) {
+      this.#stashPaused = false;
+      this.connection.resume();
+    }
+    if (stash === undefined) return;
+    this.#stash = undefined;
+    this.#consume(stash, 0, stash.length);
+  }
+
+  #refuse(): void {
+    const { status, code, message } = this.#head.refusal!;
+    this.services.stripe.rejected(status);
+    this.services.accessLog?.refused(this.#peer, status, code);
+    this.write(refusalText(status, message, this.services.date()));
+    this.#close(true);
+  }
+
+  drained(): void {
+    this.#undrained?.drained();
+    this.#undrained = undefined;
+    this.#blocked = false;
+    if (this.#phase === "closing") return;
+    if (this.#reader !== undefined) {
+      if (this.#phase === "body" && !this.#reader.requestUnread) this.#phase = "exchange";
+      this.#reader.clientDrained();
+    } else {
+      this.#next();
+    }
+  }
+
+  ended(): void {
+    this.#inputEnded = true;
+    if (this.#tunnel !== undefined) return this.#tunnel.clientEnded();
+    const reader = this.#reader;
+    if (this.#phase === "closing" || reader === undefined) return this.#destroy();
+    if (reader.requestUnread) {
+      reader.clientGone();
+      return this.#destroy();
+    }
+    this.#keepAlive = false;
+    this.#awaitHalfClosed();
+  }
+
+  closed(): void {
+    this.#closed = true;
+    this.#timer.clear();
+    this.#routeTimer?.clear();
+    this.#undrained?.abandon();
+    this.#phase = "closing";
+    this.#stash = undefined;
+    const reader = this.#reader;
+    this.#reader = this.#tunnel = undefined;
+    reader?.clientGone();
+    this.listener.sessionClosed(this);
+    this.services.ended();
+  }
+
+  // What an exchange asks for.
+
+  write(text: string): void {
+    if (!this.connection.write(text)) this.expectDrain();
+  }
+
+  /** The client has to take what it was sent before anything else happens; `undrained` is told when it has. */
+  expectDrain(undrained?: BodyRelay): void {
+    this.#blocked = true;
+    this.#undrained = undrained;
+    if (this.#phase !== "closing") this.expectBody();
+  }
+
+  /** The client has to send, or to take, the next piece of a body in time. */
+  expectBody(): void {
+    if (this.#phase === "half-closed") return;
+    this.#phase = "body";
+    this.#timer.set(this.listener.timeouts.body);
+  }
+
+  /** The whole request is here: it is not the client who is waited for now. */
+  requestRead(): void {
+    if (this.#phase === "body" && !this.#blocked) this.#phase = "exchange";
+  }
+
+  /** The exchange has to end in time. */
+  limitExchange(ms: number): void {
+    this.#routeTimer ??= this.services.clock.timer(() => this.#reader?.routeLate());
+    this.#routeTimer.set(ms);
+  }
+
+  closeAfterExchange(): void {
+    this.#keepAlive = false;
+  }
+
+  /** Whether the client may send another request after this response; settled as its head is written. */
+  settleKeepAlive(framing: number, encoding: Encoding): boolean {
+    if (this.services.draining || this.#inputEnded) this.#keepAlive = false;
+    // A body without an end of its own, or one whose chunks were taken off, ends with the connection.
+    this.#endsWithClose = (framing === UNTIL_CLOSE && encoding === "as-is") || encoding === "data-only";
+    if (this.#endsWithClose) this.#keepAlive = false;
+    return this.#keepAlive;
+  }
+
+  /** The id of a request: a trusted proxy's, or one of ours. */
+  requestIdFor(head: RequestHead): string {
+    const { requestId } = head;
+    if (this.#trusted && requestId !== "" && requestId.length <= 200) return requestId;
+    return this.services.requestIds.next();
+  }
+
+  /** The fields that a backend gets of this request: those that came, and those that tell of the client. */
+  forwardedFields(head: RequestHead): string {
+    if (this.#fieldsVersion !== head.blockVersion || this.#fieldsHost !== head.hostText) {
+      this.#fieldsVersion = head.blockVersion;
+      this.#fieldsHost = head.hostText;
+      this.#fields = head.kept + forwardedFields(head, this.#peer, this.#trusted, this.listener.forwarded);
+    }
+    return this.#fields;
+  }
+
+  /** The exchange is over, its response written. */
+  exchangeEnded(): void {
+    this.#routeTimer?.clear();
+    const unread = this.#reader?.requestUnread === true;
+    this.#reader = undefined;
+    if (!this.#keepAlive) return this.#close(unread || this.#stash !== undefined);
+    if (this.#head.bulky) this.#head.forget();
+    if (!this.#blocked) this.#next();
+  }
+
+  /** The response could not be completed. */
+  cut(): void {
+    this.#reader = undefined;
+    this.#timer.clear();
+    this.#phase = "closing";
+    if (this.#endsWithClose) this.connection.reset();
+    else this.connection.destroy();
+  }
+
+  /** From now on the client talks through `tunnel`. */
+  upgraded(tunnel: Tunnel): void {
+    this.#reader = this.#tunnel = tunnel;
+    this.#routeTimer?.clear();
+    this.#phase = "exchange";
+    this.#head.forget();
+    this.takeStash();
+    if (this.#inputEnded) tunnel.clientEnded();
+  }
+
+  /** The tunnel has closed, or is to be closed. */
+  closeTunnel(): void {
+    this.#reader = this.#tunnel = undefined;
+    if (!this.#closed) this.#close(false);
+  }
+
+  // Draining.
+
+  /** Closes the connection as soon as no exchange runs on it; `settleKeepAlive` sees to the rest. */
+  drain(): void {
+    if (this.#reader === undefined && this.#phase !== "closing") this.#close(false);
+  }
+
+  /** Closes the connection and what runs on it. */
+  abort(): void {
+    this.#destroy();
+  }
+
+  // Time and end.
+
+  #next(): void {
+    this.#awaitRequest();
+    if (!this.#consuming) this.takeStash();
+    if (this.#inputEnded && this.#reader === undefined && this.#phase === "idle") this.#destroy();
+  }
+
+  #awaitRequest(): void {
+    this.#phase = "idle";
+    this.#idleSinceMs = this.services.clock.now();
+    this.#timer.set(Math.min(this.listener.timeouts.idle, FORGET_AFTER_MS));
+  }
+
+  #awaitHead(): void {
+    if (this.#phase === "head") return;
+    this.#phase = "head";
+    this.#timer.set(this.listener.timeouts.head);
+  }
+
+  #awaitHalfClosed(): void {
+    this.#phase = "half-closed";
+    this.#timer.set(HALF_CLOSED_BEGIN_MS);
+  }
+
+  #late(): void {
+    switch (this.#phase) {
+      case "idle": {
+        const left = this.listener.timeouts.idle - (this.services.clock.now() - this.#idleSinceMs);
+        if (left <= 0) return this.#destroy();
+        this.#head.forget();
+        this.#fields = "";
+        return this.#timer.set(left);
+      }
+      case "head":
+        this.services.stripe.rejected(408);
+        this.write(refusalText(408, "The head was not complete in time.", this.services.date()));
+        return this.#close(true);
+      case "body":
+        if (this.#reader === undefined) return this.#destroy();
+        return this.#reader.clientLate();
+      case "half-closed":
+        return this.#lateHalfClosed();
+      case "closing":
+        return this.#destroy();
+      case "exchange":
+    }
+  }
+
+  /** A client that ended its side and waits looks like one that left. It is given up when nothing moves. */
+  #lateHalfClosed(): void {
+    const reader = this.#reader;
+    if (reader === undefined) return this.#destroy();
+    const mark = reader instanceof Exchange ? reader.responseBytesSent : 0;
+    if (!reader.responding || mark === this.#progressMark) {
+      reader.clientGone();
+      return this.#destroy();
+    }
+    this.#progressMark = mark;
+    this.#timer.set(HALF_CLOSED_PAUSE_MS);
+  }
+
+  /** Sends what is written, then closes. A client that may still be sending is read for a while, so that it can read. */
+  #close(mayStillSend: boolean): void {
+    this.#phase = "closing";
+    this.#stash = undefined;
+    if (this.#closed) return;
+    const { unsent } = this.connection;
+    if (!unsent && !mayStillSend) return this.#destroy();
+    this.connection.end();
+    this.connection.resume();
+    this.#timer.set(unsent ? this.listener.timeouts.body : LINGER_MS);
+  }
+
+  #destroy(): void {
+    this.#phase = "closing";
+    this.#timer.clear();
+    this.connection.destroy();
+  }
+}

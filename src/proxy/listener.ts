@@ -1,0 +1,70 @@
+import type { ListenerSettings } from "../config/settings.ts";
+import { CidrSet } from "../policy/route/cidr.ts";
+import type { RouteTable } from "../policy/route/table.ts";
+import { type KnownNames, knownNames } from "../wire/fields.ts";
+import { ClientSession } from "./client-session.ts";
+import type { ForwardedSettings, Trust } from "./forwarding.ts";
+import type { Services } from "./services.ts";
+import type { Connection } from "./transport/connection.ts";
+import type { UpstreamRuntime } from "./upstream-runtime.ts";
+
+/** An address the proxy accepts connections on: its settings, compiled, and the sessions of its clients. */
+export class Listener implements Trust {
+  readonly limits: ListenerSettings["limits"];
+  readonly timeouts: ListenerSettings["timeouts"];
+  readonly forwarded: ForwardedSettings;
+  readonly routes: RouteTable<UpstreamRuntime>;
+  readonly fieldNames: KnownNames;
+  /** Field that carries the request id, in lower case; undefined for none. */
+  readonly requestIdName: string | undefined;
+  readonly #trusted: CidrSet;
+  readonly #index: number;
+  readonly #services: Services;
+  readonly #sessions = new Set<ClientSession>();
+
+  constructor(index: number, settings: ListenerSettings, routes: RouteTable<UpstreamRuntime>, services: Services) {
+    this.limits = settings.limits;
+    this.timeouts = settings.timeouts;
+    this.forwarded = settings.forwarded;
+    this.routes = routes;
+    this.requestIdName =
+      settings.forwarded.requestId === false ? undefined : settings.forwarded.requestId.toLowerCase();
+    this.fieldNames = knownNames(this.requestIdName);
+    this.#trusted = new CidrSet(settings.trustedProxies);
+    this.#index = index;
+    this.#services = services;
+  }
+
+  get connections(): number {
+    return this.#sessions.size;
+  }
+
+  trusts(address: string): boolean {
+    return this.#trusted.has(address);
+  }
+
+  /** Takes a client's connection, unless there are too many. */
+  accepted(connection: Connection): void {
+    if (this.#sessions.size >= this.limits.connections || this.#services.draining) {
+      this.#services.stripe.shed("connections");
+      connection.reset();
+      return;
+    }
+    this.#services.stripe.clientConnectionOpened(this.#index);
+    this.#sessions.add(new ClientSession(connection, this, this.#services));
+  }
+
+  sessionClosed(session: ClientSession): void {
+    if (this.#sessions.delete(session)) this.#services.stripe.clientConnectionClosed(this.#index);
+  }
+
+  /** Closes what is idle; what runs is answered, and closes then. */
+  drain(): void {
+    for (const session of this.#sessions) session.drain();
+  }
+
+  /** Closes everything. */
+  abort(): void {
+    for (const session of this.#sessions) session.abort();
+  }
+}

@@ -1,0 +1,169 @@
+import type { Socket } from "node:net";
+import { type Connection, type ConnectionHandler, NOBODY } from "./connection.ts";
+import type { ReadBuffers } from "./read-buffers.ts";
+
+/** How bytes are taken from sockets: `onread` into our own buffers, or `data` events as the fallback. */
+export type ReadMode = "onread" | "data";
+
+/** What the connections of a thread share. */
+export interface NetContext {
+  readonly buffers: ReadBuffers;
+  readonly mode: ReadMode;
+  /** A handler threw: a fault of ours, never of the network. */
+  readonly fault: (error: unknown) => void;
+}
+
+const OWNER = Symbol("connection");
+type OwnedSocket = Socket & { [OWNER]: NetConnection };
+
+/** What `net.Socket` takes to read into a buffer of ours. */
+export interface OnRead {
+  buffer: () => Uint8Array;
+  callback: (bytes: number, buffer: Uint8Array) => boolean;
+}
+
+/**
+ * A {@link Connection} on `net.Socket`.
+ *
+ * Listeners are four functions shared by all sockets, because closures per socket would double what an idle connection
+ * weighs.
+ */
+export class NetConnection implements Connection {
+  handler: ConnectionHandler = NOBODY;
+  readonly #context: NetContext;
+  #socket!: OwnedSocket;
+  #own: Buffer | undefined;
+  #error: Error | undefined;
+  #flush: (() => void) | undefined;
+
+  constructor(context: NetContext) {
+    this.#context = context;
+  }
+
+  /** Options for the socket's constructor, so that it reads into our buffers from the start. */
+  get onread(): { onread: OnRead } | Record<never, never> {
+    if (this.#context.mode === "data") return {};
+    return {
+      onread: {
+        buffer: () => this.#own ?? this.#context.buffers.shared,
+        callback: (count, buffer) => {
+          this.#deliver(buffer as Buffer, count);
+          return true;
+        },
+      },
+    };
+  }
+
+  /** Binds the socket; from now on events reach `handler`. */
+  attach(socket: Socket): this {
+    const owned = socket as OwnedSocket;
+    owned[OWNER] = this;
+    this.#socket = owned;
+    owned.on("end", onEnd).on("close", onClose).on("error", onError).on("drain", onDrain);
+    if (this.#context.mode === "data") owned.on("data", onData);
+    return this;
+  }
+
+  get peer(): string {
+    return this.#socket.remoteAddress ?? "";
+  }
+
+  get local(): string {
+    const { localAddress, localPort } = this.#socket;
+    return localAddress === undefined ? "unix" : `${localAddress}:${localPort}`;
+  }
+
+  get unsent(): boolean {
+    return this.#socket.writableLength > 0;
+  }
+
+  write(text: string): boolean {
+    return this.#socket.write(text, "latin1");
+  }
+
+  writeLent(bytes: Uint8Array): boolean {
+    this.#socket.write(bytes);
+    if (this.#socket.writableLength === 0) return true;
+    // A write below the high-water mark brings no 'drain'; an empty one behind it says when it is through.
+    this.#flush ??= () => NetConnection.onEvent(this, "drained");
+    if (!this.#socket.writableNeedDrain) this.#socket.write("", this.#flush);
+    return false;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  readInto(buffer: Buffer | undefined): void {
+    this.#own = buffer;
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  reset(): void {
+    this.#socket.resetAndDestroy();
+  }
+
+  /** What a handler throws costs its connection, not the process. */
+  #deliver(bytes: Buffer, count: number): void {
+    try {
+      this.handler.bytes(bytes, 0, count);
+    } catch (error) {
+      this.#context.fault(error);
+      this.destroy();
+    }
+  }
+
+  /** @internal */
+  static onData(connection: NetConnection, bytes: Buffer): void {
+    connection.#deliver(bytes, bytes.length);
+  }
+
+  /** @internal */
+  static onEvent(connection: NetConnection, event: "ended" | "drained" | "closed"): void {
+    try {
+      if (event === "ended") connection.handler.ended();
+      else if (event === "drained") connection.handler.drained();
+      else connection.handler.closed(connection.#error);
+    } catch (error) {
+      connection.#context.fault(error);
+      connection.destroy();
+    }
+    if (event === "closed") connection.handler = NOBODY;
+  }
+
+  /** @internal */
+  static onError(connection: NetConnection, error: Error): void {
+    connection.#error = error;
+  }
+}
+
+function onData(this: Socket, bytes: Buffer): void {
+  NetConnection.onData((this as OwnedSocket)[OWNER], bytes);
+}
+
+function onEnd(this: Socket): void {
+  NetConnection.onEvent((this as OwnedSocket)[OWNER], "ended");
+}
+
+function onDrain(this: Socket): void {
+  NetConnection.onEvent((this as OwnedSocket)[OWNER], "drained");
+}
+
+function onClose(this: Socket): void {
+  NetConnection.onEvent((this as OwnedSocket)[OWNER], "closed");
+}
+
+function onError(this: Socket, error: Error): void {
+  NetConnection.onError((this as OwnedSocket)[OWNER], error);
+}
