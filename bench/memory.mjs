@@ -56,7 +56,7 @@ export async function measureMemory(startCandidates, context, pace, tools) {
       baseBytes,
       connections: open,
       closed,
-      bytesPerConnection: (bytes - baseBytes) / pace.connections,
+      bytesPerConnection: (bytes - baseBytes) / open,
     };
   } finally {
     await Promise.all(processes.map((running) => running.stop()));

@@ -19,9 +19,10 @@ export async function startHaproxy(context) {
 
 /** @param {import("./candidate.mjs").Context} context @param {number} port */
 function configuration(context, port) {
+  // maxconn counts clients; HAProxy would want files for twice as many, which this load never opens: no strict-limits.
   return `global
   nbthread 1
-  maxconn ${Math.min(24_000, Math.floor(context.fileLimit / 2) - 200)}
+  maxconn ${Math.min(24_000, context.fileLimit - 2000)}
   no strict-limits
 defaults
   mode http

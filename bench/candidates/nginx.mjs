@@ -1,5 +1,7 @@
-// nginx with keep-alive upstreams; once with its own buffer sizes, once with large ones and no temporary files.
-// Its defaults write bodies above 64 KiB to disk when the client is slower, which flatters everybody else.
+// nginx with keep-alive upstreams, three times: with its own buffer sizes, with large ones and no temporary files, and
+// without buffering. Its defaults go through small buffers and the disk once bodies are larger than those, which flatters
+// everybody else. The sizes are those that cost least over all shapes with bodies: buffers of a megabyte and more per
+// connection are dearer than the defaults, because they no longer fit into the processor's cache.
 
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -9,21 +11,23 @@ import { answers, freePorts, installed, Missing, start } from "../lib/processes.
 /** @type {import("./candidate.mjs").StartCandidates} */
 export async function startNginx(context) {
   if (!installed("nginx")) throw new Missing("nginx is not installed");
-  const [port = 0, tunedPort = 0] = await freePorts(2);
+  const [port = 0, largePort = 0, unbufferedPort = 0] = await freePorts(3);
   const file = `${context.dir}/nginx.conf`;
-  writeFileSync(file, configuration(context, port, tunedPort));
+  writeFileSync(file, configuration(context, port, largePort, unbufferedPort));
   const running = start("nginx", ["-p", context.dir, "-c", file, "-e", "stderr"], { cpus: context.cpus });
   context.started?.(running);
   await answers(port, running);
   const version = /nginx\/(\S+)/.exec(spawnSync("nginx", ["-v"], { encoding: "utf8" }).stderr)?.[1] ?? "?";
+  const { pid } = running;
   return [
-    { id: "nginx", label: "nginx", version, port, pid: running.pid },
-    { id: "nginx-large", label: "nginx, large buffers", version, port: tunedPort, pid: running.pid, onlyBodies: true },
+    { id: "nginx", label: "nginx", version, port, pid },
+    { id: "nginx-large", label: "nginx, large buffers", version, port: largePort, pid, onlyBodies: true },
+    { id: "nginx-unbuffered", label: "nginx, unbuffered", version, port: unbufferedPort, pid, onlyBodies: true },
   ];
 }
 
-/** @param {import("./candidate.mjs").Context} context @param {number} port @param {number} tunedPort */
-function configuration(context, port, tunedPort) {
+/** @param {import("./candidate.mjs").Context} context @param {number} port @param {number} largePort @param {number} unbufferedPort */
+function configuration(context, port, largePort, unbufferedPort) {
   const asRoot = userInfo().uid === 0 ? "user root root;" : "";
   const server = (/** @type {number} */ listen, /** @type {string} */ more) => `
   server {
@@ -64,8 +68,12 @@ http {
   proxy_set_header X-Request-Id $request_id;
   ${server(port, "")}
   ${server(
-    tunedPort,
-    "proxy_buffer_size 64k; proxy_buffers 32 64k; proxy_busy_buffers_size 1m; proxy_max_temp_file_size 0; client_body_buffer_size 256k;",
+    largePort,
+    "proxy_buffer_size 64k; proxy_buffers 4 64k; proxy_busy_buffers_size 128k; proxy_max_temp_file_size 0; client_body_buffer_size 256k;",
+  )}
+  ${server(
+    unbufferedPort,
+    "proxy_buffering off; proxy_request_buffering off; proxy_buffer_size 256k; proxy_buffers 8 256k; client_body_buffer_size 16k;",
   )}
 }
 `;
