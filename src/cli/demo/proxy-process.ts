@@ -22,13 +22,11 @@ export interface Ports {
 export class ProxyProcess {
   readonly ports: Ports;
   readonly #child: ChildProcess;
-  readonly #directory: string;
   readonly #exited: Promise<void>;
 
-  private constructor(child: ChildProcess, ports: Ports, directory: string, exited: Promise<void>) {
+  private constructor(child: ChildProcess, ports: Ports, exited: Promise<void>) {
     this.#child = child;
     this.ports = ports;
-    this.#directory = directory;
     this.#exited = exited;
   }
 
@@ -59,8 +57,11 @@ export class ProxyProcess {
       child.once("error", () => resolve());
     });
 
-    const proxy = new ProxyProcess(child, ports, directory, exited);
-    if (!(await proxy.#ready())) {
+    const proxy = new ProxyProcess(child, ports, exited);
+    const ready = await proxy.#ready();
+    // It has read the file by now; nothing is left behind even when this process is killed.
+    await rm(directory, { recursive: true, force: true });
+    if (!ready) {
       await proxy.stop();
       throw new Error(`the proxy did not start:\n${written.join("").trim() || "it wrote nothing"}`);
     }
@@ -78,15 +79,13 @@ export class ProxyProcess {
     return response?.ok ? ((await response.json()) as StatusDocument) : undefined;
   }
 
-  /** Ends it in order, after a while by force, and removes its files. */
+  /** Ends it in order, after a while by force. */
   async stop(): Promise<void> {
-    if (this.running) {
-      this.#child.kill("SIGTERM");
-      const force = setTimeout(() => this.#child.kill("SIGKILL"), STOP_MS);
-      await this.#exited;
-      clearTimeout(force);
-    }
-    await rm(this.#directory, { recursive: true, force: true });
+    if (!this.running) return;
+    this.#child.kill("SIGTERM");
+    const force = setTimeout(() => this.#child.kill("SIGKILL"), STOP_MS);
+    await this.#exited;
+    clearTimeout(force);
   }
 
   async #ready(): Promise<boolean> {
