@@ -1,3 +1,5 @@
+import type { Clock, Timer } from "../time/clock.ts";
+
 const POST_AFTER_MS = 50;
 const POST_AT_CHARS = 64 * 1024;
 const MAX_UNWRITTEN_CHARS = 1024 * 1024;
@@ -20,11 +22,12 @@ export class AccessLogBatch {
   #lines: string[] = [];
   #chars = 0;
   #unwritten = 0;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #due: Timer;
 
-  constructor(post: (batch: AccessLogLines) => void, dropped: (lines: number) => void) {
+  constructor(clock: Clock, post: (batch: AccessLogLines) => void, dropped: (lines: number) => void) {
     this.#post = post;
     this.#dropped = dropped;
+    this.#due = clock.timer(() => this.flush());
   }
 
   /** One line, without its newline. */
@@ -33,16 +36,14 @@ export class AccessLogBatch {
       this.#dropped(1);
       return;
     }
-    this.#lines.push(line);
+    if (this.#lines.push(line) === 1) this.#due.set(POST_AFTER_MS);
     this.#chars += line.length + 1;
     if (this.#chars >= POST_AT_CHARS) this.flush();
-    else this.#timer ??= setTimeout(() => this.flush(), POST_AFTER_MS);
   }
 
   /** Posts what is there. */
   flush(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#due.clear();
     if (this.#lines.length === 0) return;
     const batch = { text: `${this.#lines.join("\n")}\n`, lines: this.#lines.length };
     this.#lines = [];

@@ -27,6 +27,7 @@ export class EmbeddedPlane implements DataPlanes {
     const log = limitLog(init.log, clock);
     this.#init = init;
     this.#accessLines = new AccessLogBatch(
+      clock,
       ({ text, lines }) => init.accessLog?.write(text, lines, () => this.#accessLines.written(text.length)),
       countDroppedLines(stripe, init.log, clock),
     );

@@ -39,6 +39,7 @@ export async function hostWorker(data: WorkerData, parts: WorkerParts): Promise<
   };
   const log = limitLog(toControl, clock);
   const accessLog = new AccessLogBatch(
+    clock,
     ({ text, lines }) => port.post({ type: "accessLog", text, lines }),
     countDroppedLines(stripe, toControl, clock),
   );

@@ -55,8 +55,10 @@ function checkHttp(
       signal,
     });
     asked.on("error", (error) => resolve(fromError(error)));
-    asked.on("close", () => resolve({ kind: "failed", reason: "connection closed without an answer" }));
+    let ifClosed = "connection closed without an answer";
+    asked.on("close", () => resolve({ kind: "failed", reason: ifClosed }));
     asked.on("response", (response) => {
+      ifClosed = "the answer ended early";
       const status = response.statusCode ?? 0;
       if (!settings.expectStatus.some(([from, to]) => status >= from && status <= to)) {
         end({ kind: "failed", reason: `status ${status}, expected ${ranges(settings.expectStatus)}` });
@@ -75,7 +77,7 @@ function checkHttp(
         else if (body.length === BODY_BYTES) end(notContained(expected));
       });
       response.on("end", () => end(notContained(expected)));
-      response.on("error", () => end({ kind: "failed", reason: "the answer ended early" }));
+      response.on("error", () => end({ kind: "failed", reason: ifClosed }));
     });
     asked.end();
   });
