@@ -107,7 +107,7 @@ export interface BackendView {
 export interface SnapshotExtra {
   readonly counts: Pick<BackendCounts, "active" | "connections">;
   /** One per backend of the layout; one that is missing shows as up, weight 1, with its id as address. */
-  readonly backends: readonly BackendView[];
+  readonly backends?: readonly BackendView[];
 }
 
 /** Adds the stripes up. Workers go on counting meanwhile, so two figures may be one event apart. */
@@ -118,7 +118,7 @@ export function readSnapshot(
 ): Snapshot {
   const offsets = stripeOffsets(layout);
   const sums = addStripes(new Float64Array(memory), offsets.cells);
-  const views = new Map(extra.backends.map((view) => [view.slot, view]));
+  const views = new Map(extra.backends?.map((view) => [view.slot, view]));
 
   const own = exchangeStats(sums, offsets.upstreams);
   const upstreams = layout.upstreams.map(
