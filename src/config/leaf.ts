@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { MistakeCode } from "./mistakes.ts";
+import { suggest } from "./suggest.ts";
 import { describe, isWrong, parseDuration, parseSize, quote, type Wrong } from "./values.ts";
 
 /** What the JSON Schema says of a value whose meaning only its parser knows. */
@@ -119,7 +120,9 @@ export function choice<const T extends string>(words: readonly T[]) {
 /** One of some words, or what is wrong with it. */
 export function parseChoice<T extends string>(value: unknown, words: readonly T[]): T | Wrong {
   if (typeof value === "string" && (words as readonly string[]).includes(value)) return value as T;
-  return { code: "CONFIG_CHOICE", wrong: `${describe(value)} is no choice here`, fix: `Write ${listOf(words)}` };
+  const near = typeof value === "string" ? suggest(value, words) : undefined;
+  const fix = near === undefined ? `Write ${listOf(words)}` : `Did you mean ${near}?`;
+  return { code: "CONFIG_CHOICE", wrong: `${describe(value)} is no choice here`, fix };
 }
 
 /** Yes or no; written as text too, so that a variable can stand for it. */

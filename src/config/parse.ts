@@ -11,7 +11,13 @@ import { parseYaml } from "./yaml-tree.ts";
 
 /** A configuration that can be run, or every mistake that keeps it from being one. */
 export type Loaded =
-  | { readonly ok: true; readonly file: string; readonly settings: Settings; readonly warnings: readonly Mistake[] }
+  | {
+      readonly ok: true;
+      readonly file: string;
+      readonly settings: Settings;
+      readonly written: unknown;
+      readonly warnings: readonly Mistake[];
+    }
   | {
       readonly ok: false;
       readonly file: string;
@@ -98,7 +104,7 @@ function resolve(
   const mistakes = inOrder([...syntax, ...[...reading, ...fresh].map(place)]);
   const warnings = inOrder(together.warnings.map(place));
   if (mistakes.length > 0 || !result.success) return { ok: false, file, mistakes, warnings };
-  return { ok: true, file, settings: result.data, warnings };
+  return { ok: true, file, settings: result.data, written: data, warnings };
 }
 
 function startsWith(path: KeyPath, start: KeyPath): boolean {

@@ -1,0 +1,29 @@
+import type { CommandDefinition } from "./command.ts";
+
+/** A command as the list shows it. Its module is loaded when it is asked for, so that others do not wait for it. */
+export interface ListedCommand {
+  readonly name: string;
+  readonly summary: string;
+  load(): Promise<{ readonly default: CommandDefinition<never> }>;
+}
+
+type Loaded = Promise<{ readonly default: CommandDefinition<never> }>;
+
+/** Every command, in the order of `spillway --help`. */
+export const commands: readonly ListedCommand[] = [
+  {
+    name: "check",
+    summary: "Validate a configuration, explain it, and say which route takes a request",
+    load: () => import("./check.ts") as unknown as Loaded,
+  },
+  {
+    name: "init",
+    summary: "Write a commented configuration to start from",
+    load: () => import("./init.ts") as unknown as Loaded,
+  },
+  {
+    name: "schema",
+    summary: "Print the JSON Schema of the configuration, for editors",
+    load: () => import("./schema.ts") as unknown as Loaded,
+  },
+];
