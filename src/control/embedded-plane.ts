@@ -11,30 +11,35 @@ import { removeStaleSocket } from "./stale-socket.ts";
 
 /** What an embedded data plane is made of. */
 export interface EmbeddedPlaneInit extends DataPlaneParts {
-  createDataPlane(init: DataPlaneInit): DataPlane;
+  createDataPlane(init: DataPlaneInit): Promise<DataPlane>;
 }
 
 /** One data plane in the caller's own thread. */
 export class EmbeddedPlane implements DataPlanes {
   readonly #init: EmbeddedPlaneInit;
-  readonly #plane: DataPlane;
+  readonly #stripe: Stripe;
   readonly #accessLines: AccessLogBatch;
+  #plane: DataPlane | undefined;
   #open = false;
 
   constructor(init: EmbeddedPlaneInit) {
-    const { settings, memory, clock } = init;
-    const stripe = new Stripe(memory.layout, memory.metrics, 0);
-    const log = limitLog(init.log, clock);
     this.#init = init;
+    this.#stripe = new Stripe(init.memory.layout, init.memory.metrics, 0);
     this.#accessLines = new AccessLogBatch(
-      clock,
+      init.clock,
       ({ text, lines }) => init.accessLog?.write(text, lines, () => this.#accessLines.written(text.length)),
-      countDroppedLines(stripe, init.log, clock),
+      countDroppedLines(this.#stripe, init.log, init.clock),
     );
-    this.#plane = init.createDataPlane({
+  }
+
+  async start(): Promise<readonly BoundAddress[]> {
+    const { settings, memory, clock } = this.#init;
+    for (const { listen } of settings.listeners) if (listen.kind === "unix") await removeStaleSocket(listen.path);
+    const log = limitLog(this.#init.log, clock);
+    this.#plane = await this.#init.createDataPlane({
       settings,
       worker: 0,
-      stripe,
+      stripe: this.#stripe,
       counts: new SharedCounts(memory.counts, 0),
       clock,
       random: new SeededRandom(randomInt(2 ** 32)),
@@ -47,19 +52,13 @@ export class EmbeddedPlane implements DataPlanes {
         connectionFreed: () => {},
       },
     });
-  }
-
-  async start(): Promise<readonly BoundAddress[]> {
-    for (const { listen } of this.#init.settings.listeners) {
-      if (listen.kind === "unix") await removeStaleSocket(listen.path);
-    }
     const addresses = await this.#plane.start();
     this.#open = true;
     return addresses;
   }
 
   setHealth(slot: number, up: boolean, reason: string): void {
-    this.#plane.setHealth(slot, up, reason);
+    this.#plane?.setHealth(slot, up, reason);
   }
 
   get running(): number {
@@ -71,19 +70,19 @@ export class EmbeddedPlane implements DataPlanes {
   }
 
   async drain(deadlineMs: number): Promise<{ readonly cut: number }> {
-    const result = await this.#plane.drain(deadlineMs);
     this.#open = false;
+    const result = await this.#plane?.drain(deadlineMs);
     this.#accessLines.flush();
-    return result;
+    return result ?? { cut: 0 };
   }
 
   async inspect(): Promise<readonly DataPlaneInspection[]> {
-    return [this.#plane.inspect()];
+    return this.#plane === undefined ? [] : [this.#plane.inspect()];
   }
 
   async close(): Promise<void> {
     this.#open = false;
-    this.#plane.close();
+    this.#plane?.close();
     this.#accessLines.flush();
   }
 }

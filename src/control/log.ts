@@ -19,6 +19,8 @@ export interface LogOptions {
 }
 
 const MAX_WAITING_BYTES = 1024 * 1024;
+/** How long a flush before an exit waits for a reader that does not read. */
+const FLUSH_MS = 1_000;
 
 /**
  * The log on standard error. It never blocks: of a reader that stopped, up to 1 MiB is kept, the rest is dropped.
@@ -26,10 +28,17 @@ const MAX_WAITING_BYTES = 1024 * 1024;
  */
 export function createLog(options: LogOptions): Log {
   const pretty = options.pretty ?? (options.destination === undefined && process.stderr.isTTY === true);
+  let giveUpAtMs = Number.POSITIVE_INFINITY;
   const stderr =
     options.destination === undefined
-      ? pino.destination({ dest: 2, sync: false, maxLength: MAX_WAITING_BYTES })
+      ? pino.destination({
+          dest: 2,
+          sync: false,
+          maxLength: MAX_WAITING_BYTES,
+          retryEAGAIN: () => performance.now() < giveUpAtMs,
+        })
       : undefined;
+  stderr?.on("error", () => {}); // Nobody reads any more, and there is nobody else to tell.
   const out = options.destination ?? stderr!;
   const logger = pino(
     {
@@ -43,17 +52,16 @@ export function createLog(options: LogOptions): Log {
   return {
     write: (level, code, message, fields) => logger[level]({ code, ...fields }, message),
     flush: () => {
+      if (stderr === undefined) return;
+      giveUpAtMs = performance.now() + FLUSH_MS;
       try {
-        stderr?.flushSync();
+        stderr.flushSync();
       } catch {
-        // Not open yet or nobody reads any more: there is nothing left to tell anybody.
+        stderr.destroy();
       }
     },
   };
 }
-
-/** A log that goes nowhere: for embedding without one. */
-export const SILENT: Log = { write: () => {}, flush: () => {} };
 
 /** `12:00:00.123 WARN  backend down: ... (stack below)`. */
 function readable(json: string): string {

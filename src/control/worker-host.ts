@@ -22,7 +22,7 @@ export interface WorkerParts {
   readonly port: ControlPort;
   readonly clock: Clock;
   readonly random: Random;
-  createDataPlane(init: DataPlaneInit): DataPlane;
+  createDataPlane(init: DataPlaneInit): Promise<DataPlane>;
 }
 
 /**
@@ -48,7 +48,7 @@ export async function hostWorker(data: WorkerData, parts: WorkerParts): Promise<
   let plane: DataPlane | undefined;
   try {
     if (data.bind === "koffi") sockets.push(...(await bindSockets(settings)));
-    plane = parts.createDataPlane({
+    plane = await parts.createDataPlane({
       settings,
       worker,
       stripe,

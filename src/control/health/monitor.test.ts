@@ -76,7 +76,7 @@ test("a backend is down after the third failed check in a row, and logged once",
 });
 
 test("one good check brings it up again, and is logged once", async () => {
-  let answer = refused;
+  let answer: CheckResult = refused;
   const { changes, entries, monitor, pass } = watched(1, () => answer);
   monitor.start();
   await pass(20_000);
