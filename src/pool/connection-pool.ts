@@ -598,6 +598,8 @@ export class ConnectionPool<T extends object> {
       this.#watchDeadline(opening.untilMs, now);
       break;
     }
+    // Those who are left ask again, should an answer to the others' bound have been lost.
+    this.#openForWaiters();
   }
 
   /** Whether the backend did not answer or had no connection free is what an operator has to know. */
