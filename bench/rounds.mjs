@@ -15,6 +15,7 @@ import { Load } from "./lib/native.mjs";
  * @typedef {object} Measured one candidate in one round
  * @property {number} cpuUs CPU time per request
  * @property {number} userUs of it in user mode
+ * @property {number} waited share of its time that it could have worked and another process had its core
  * @property {number} perSecond
  * @property {number} p50Us
  * @property {number} p99Us
@@ -26,6 +27,7 @@ import { Load } from "./lib/native.mjs";
  * @property {string} label
  * @property {Spread | undefined} cpuUs
  * @property {Spread | undefined} userUs
+ * @property {Spread | undefined} waited
  * @property {Spread | undefined} toNginx
  * @property {Spread | undefined} toBest ratio to the better of nginx (with large buffers, if it ran) and HAProxy
  * @property {Spread | undefined} perSecond
@@ -41,6 +43,7 @@ import { Load } from "./lib/native.mjs";
  * @property {number} rounds
  * @property {number} seconds per candidate and round
  * @property {number} warmUpSeconds per candidate before the first round
+ * @property {number} [untilMs] of performance.now(): no further round begins that would end later
  */
 
 /**
@@ -63,19 +66,23 @@ export async function measureShape(shape, candidates, pace, tools) {
       const before = cpuTime(candidate.pid);
       const result = await load.run();
       const after = cpuTime(candidate.pid);
-      return { result, runNs: after.runNs - before.runNs, userNs: after.userNs - before.userNs };
+      const runNs = after.runNs - before.runNs;
+      return { result, runNs, waitNs: after.waitNs - before.waitNs, userNs: after.userNs - before.userNs };
     } finally {
       await load.close();
     }
   };
 
   for (const candidate of candidates) await once(candidate, pace.warmUpSeconds);
+  let longestRoundMs = 0;
   for (let round = 0; round < pace.rounds; round++) {
+    const beganMs = performance.now();
+    if (round > 0 && beganMs + longestRoundMs > (pace.untilMs ?? Number.POSITIVE_INFINITY)) break;
     for (let i = 0; i < candidates.length; i++) {
       // Another one starts each round, so that nobody always follows the same neighbour.
       const candidate = /** @type {Candidate} */ (candidates[(i + round) % candidates.length]);
       const kept = /** @type {NonNullable<ReturnType<typeof results.get>>} */ (results.get(candidate));
-      const { result, runNs, userNs } = await once(candidate, pace.seconds);
+      const { result, runNs, waitNs, userNs } = await once(candidate, pace.seconds);
       kept.requests += result.completed;
       kept.errors += result.errors;
       for (const [reason, count] of Object.entries(result.reasons)) {
@@ -87,11 +94,13 @@ export async function measureShape(shape, candidates, pace, tools) {
           : {
               cpuUs: runNs / 1000 / result.completed,
               userUs: userNs / 1000 / result.completed,
+              waited: waitNs / (runNs + waitNs),
               perSecond: result.completed / result.seconds,
               p50Us: result.p50Us,
               p99Us: result.p99Us,
             };
     }
+    longestRoundMs = Math.max(longestRoundMs, performance.now() - beganMs);
   }
 
   const cpuOf = (/** @type {string} */ id, /** @type {number} */ round) => {
@@ -119,6 +128,7 @@ export async function measureShape(shape, candidates, pace, tools) {
       label: candidate.label,
       cpuUs: spread(measured.map((m) => m.cpuUs)),
       userUs: spread(measured.map((m) => m.userUs)),
+      waited: spread(measured.map((m) => m.waited)),
       toNginx: ratios((round) => cpuOf("nginx", round)),
       toBest: ratios(best),
       perSecond: spread(measured.map((m) => m.perSecond)),

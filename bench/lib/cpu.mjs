@@ -18,27 +18,31 @@ export function family(pid) {
 }
 
 /**
- * Time on a core so far. `run` is exact; `user` comes from the tick and is good to a few per cent over a second.
+ * Time on a core so far, and waited for one while others had it. Both are exact; `user` comes from the tick and is good to
+ * a few per cent over a second.
  * @param {number} pid
  */
 export function cpuTime(pid) {
   let runNs = 0;
+  let waitNs = 0;
   let userNs = 0;
   for (const member of family(pid)) {
     for (const thread of list(`/proc/${member}/task`)) {
-      runNs += Number(read(`/proc/${member}/task/${thread}/schedstat`).split(" ")[0] || 0);
+      const [run, wait] = read(`/proc/${member}/task/${thread}/schedstat`).split(" ");
+      runNs += Number(run || 0);
+      waitNs += Number(wait || 0);
     }
     const afterName = read(`/proc/${member}/stat`).split(") ")[1]?.split(" ");
     userNs += Number(afterName?.[11] ?? 0) * NS_PER_TICK;
   }
-  return { runNs, userNs };
+  return { runNs, waitNs, userNs };
 }
 
-/** Resident memory in bytes; what several processes share is counted once (Pss). @param {number} pid */
+/** Resident memory in bytes; what several processes share is counted in each. @param {number} pid */
 export function residentBytes(pid) {
   let bytes = 0;
   for (const member of family(pid)) {
-    bytes += Number(/^Pss:\s+(\d+) kB/m.exec(read(`/proc/${member}/smaps_rollup`))?.[1] ?? 0) * 1024;
+    bytes += Number(/^Rss:\s+(\d+) kB/m.exec(read(`/proc/${member}/smaps_rollup`))?.[1] ?? 0) * 1024;
   }
   return bytes;
 }
