@@ -12,9 +12,24 @@ type Loaded = Promise<{ readonly default: CommandDefinition<never> }>;
 /** Every command, in the order of `spillway --help`. */
 export const commands: readonly ListedCommand[] = [
   {
+    name: "run",
+    summary: "Carry traffic, by a configuration or to the backends that are named",
+    load: () => import("./run.ts") as unknown as Loaded,
+  },
+  {
+    name: "demo",
+    summary: "Watch policies at work: sample servers, traffic and an outage, nothing to install",
+    load: () => import("./demo.ts") as unknown as Loaded,
+  },
+  {
     name: "check",
     summary: "Validate a configuration, explain it, and say which route takes a request",
     load: () => import("./check.ts") as unknown as Loaded,
+  },
+  {
+    name: "report",
+    summary: "Print the metrics of a running instance as a report",
+    load: () => import("./report.ts") as unknown as Loaded,
   },
   {
     name: "init",

@@ -86,7 +86,7 @@ export class Demo {
    * Runs until the time is over, the user quits or `signal` is aborted. Resolves with 0, or with 1 when the proxy
    * ended by itself. @throws Error when the proxy does not start.
    */
-  async run(input: ReadStream, output: WriteStream, signal: AbortSignal): Promise<number> {
+  async run(input: ReadStream, output: WriteStream, signal: AbortSignal): Promise<0 | 1> {
     const quit = new AbortController();
     const stop = (): void => quit.abort();
     signal.addEventListener("abort", stop, { once: true });
