@@ -189,6 +189,8 @@ describe("the balancer", () => {
     upstream.setHealth(a, false, "connection refused", 3);
     upstream.setAdminState(a, "down", "set by an operator", 4);
     upstream.setAdminState(a, "drain", "deploy", 5);
+    upstream.setHealth(a, true, "check passed", 5);
+    upstream.setAdminState(a, "down", "set by an operator", 5);
     expect(recorder.heard).toEqual(["ab of ab", "b of ab"]);
     upstream.setWeight(b, 4);
     upstream.update([a, b], 6);
