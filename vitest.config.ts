@@ -2,8 +2,20 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["src/**/*.test.ts", "test/**/*.test.ts", "bench/**/*.test.ts", "examples/**/*.test.ts"],
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    projects: [
+      {
+        // Beside the code: fast, deterministic, no sockets but loopback ones of a moment.
+        test: { name: "unit", include: ["src/**/*.test.ts"], testTimeout: 20_000 },
+      },
+      {
+        // What spans rooms: real sockets, real processes, real peers.
+        test: {
+          name: "whole",
+          include: ["test/**/*.test.ts", "bench/**/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
   },
 });

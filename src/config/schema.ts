@@ -80,7 +80,7 @@ const forwarded = z.strictObject({
   rfc7239: flag().prefault(false).describe("Tell the same in a Forwarded field (RFC 7239)."),
   via: flag()
     .prefault(true)
-    .describe("Add Spillway to the Via field of requests and responses, as RFC 9110 section 7.6.3 asks of a proxy."),
+    .describe("Add Spillway to the Via field of requests, as RFC 9110 section 7.6.3 asks of a gateway."),
   requestId: z
     .union([off, text(check.headerName)])
     .prefault("x-request-id")

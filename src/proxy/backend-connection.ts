@@ -39,8 +39,6 @@ export class BackendConnection implements ConnectionHandler {
   #inBody = false;
   #interims = 0;
   #gone = false;
-  /** When its last exchange ended, or when it was opened. */
-  usedMs: number;
   /** Set by the pool: says that the connection died on its own. */
   died: (reason?: string) => void = () => {};
 
@@ -50,7 +48,6 @@ export class BackendConnection implements ConnectionHandler {
     this.#head = head;
     this.#services = services;
     this.#timer = services.clock.timer(() => this.#reader?.backendLate());
-    this.usedMs = services.clock.now();
     connection.handler = this;
     services.stripe.backendConnectionOpened(slot);
   }
@@ -72,7 +69,6 @@ export class BackendConnection implements ConnectionHandler {
     this.#reader = undefined;
     this.#partial = undefined;
     this.#timer.clear();
-    this.usedMs = this.#services.clock.now();
   }
 
   /** `backendLate` is called unless bytes arrive, or this is called again, within `ms`. */

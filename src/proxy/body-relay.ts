@@ -50,6 +50,8 @@ export class BodyRelay {
   head = "";
   /** Data bytes taken so far. */
   bytes = 0;
+  /** Bytes written so far, with head and framing. */
+  written = 0;
   /** The whole body has been taken. */
   done = false;
   /** The sink has not taken everything: the source is paused. */
@@ -146,6 +148,7 @@ export class BodyRelay {
     if (this.#encoding === "chunked") {
       this.#writeText(`${size.toString(16)}\r\n${latin1(bytes, from, to)}\r\n`);
     } else if (sink !== undefined && bytes === this.#bulk && this.head === "") {
+      this.written += size;
       if (!sink.writeLent(bytes.subarray(from, to))) this.#block();
       else if (size < BULK_UNTIL_BYTES && !this.done) this.#leaveBulk();
     } else if (sink !== undefined && size >= BULK_FROM_BYTES && !this.blocked && this.#enterBulk(size)) {
@@ -153,6 +156,7 @@ export class BodyRelay {
       const at = this.head === "" ? 0 : bulk.write(this.head, "latin1");
       this.head = "";
       bytes.copy(bulk, at, from, to);
+      this.written += at + size;
       if (!sink.writeLent(bulk.subarray(0, at + size))) this.#block();
     } else {
       this.#writeText(latin1(bytes, from, to));
@@ -182,7 +186,9 @@ export class BodyRelay {
       return;
     }
     this.head = "";
-    if (whole !== "" && !this.#sink.write(whole)) this.#block();
+    if (whole === "") return;
+    this.written += whole.length;
+    if (!this.#sink.write(whole)) this.#block();
   }
 
   #block(): void {

@@ -99,6 +99,7 @@ export class ClientSession implements ConnectionHandler {
   // What arrives.
 
   bytes(bytes: Buffer, from: number, to: number): void {
+    this.services.stripe.bytesIn(to - from);
     if (this.#phase === "closing") return;
     const stash = this.#stash;
     if (stash === undefined) return this.#consume(bytes, from, to);
@@ -220,6 +221,7 @@ export class ClientSession implements ConnectionHandler {
   // What an exchange asks for.
 
   write(text: string): void {
+    this.services.stripe.bytesOut(text.length);
     if (!this.connection.write(text)) this.expectDrain();
   }
 

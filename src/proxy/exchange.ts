@@ -531,8 +531,13 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
   #end(status: number, failed: boolean): void {
     if (this.#over) return;
     this.#over = true;
+    if (this.status === 0) this.status = status;
     this.#requestBody?.abandon();
-    if (this.#responseBody?.done === false) this.#responseBody.abandon();
+    const body = this.#responseBody;
+    if (body !== undefined) {
+      this.#services.stripe.bytesOut(body.written);
+      if (!body.done) body.abandon();
+    }
     const now = this.#services.clock.now();
     if (this.#tunnel === undefined) {
       this.#services.exchanges--;

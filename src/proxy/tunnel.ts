@@ -22,6 +22,7 @@ export class Tunnel implements RequestReader, ResponseReader {
   readonly #exchange: Exchange;
   readonly #client: Connection;
   readonly #backend: BackendConnection;
+  readonly #services: Services;
   #silenceMs: number;
   readonly #up: BodyRelay;
   readonly #down: BodyRelay;
@@ -32,6 +33,7 @@ export class Tunnel implements RequestReader, ResponseReader {
     this.#exchange = exchange;
     this.#client = exchange.session.connection;
     this.#backend = backend;
+    this.#services = services;
     this.#silenceMs = exchange.session.listener.timeouts.tunnel;
     const init = { buffers: services.buffers, framing: UNTIL_CLOSE, encoding: "as-is", limits: NO_CHUNKS } as const;
     this.#up = new BodyRelay({ ...init, source: this.#client });
@@ -95,6 +97,7 @@ export class Tunnel implements RequestReader, ResponseReader {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#services.stripe.bytesOut(this.#down.written);
     this.#up.abandon();
     this.#down.abandon();
     this.#exchange.tunnelClosed();
