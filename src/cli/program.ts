@@ -92,7 +92,7 @@ async function buildCommand(
   command.action(async (...parts: unknown[]) => {
     const values = command.opts<Record<string, unknown>>();
     const options = Object.fromEntries(
-      Object.entries(definition.options).map(([key, option]) => [key, valueOf(key, option, values)]),
+      Object.entries(definition.options).map(([key, option]) => [key, optionValue(key, option, values)]),
     );
     const args = parts
       .slice(0, -2)
@@ -104,7 +104,11 @@ async function buildCommand(
 }
 
 /** Commander takes `--no-outage` for the end of an option `outage`; for us it is the option `noOutage`. */
-function valueOf(key: string, { kind }: CommandOption<unknown>, values: Readonly<Record<string, unknown>>): unknown {
+function optionValue(
+  key: string,
+  { kind }: CommandOption<unknown>,
+  values: Readonly<Record<string, unknown>>,
+): unknown {
   const negated = kind === "flag" && /^no[A-Z]/.test(key);
   if (negated) return values[key.charAt(2).toLowerCase() + key.slice(3)] === false;
   return values[key] ?? EMPTY[kind];
