@@ -57,6 +57,11 @@ type State =
   | "done"
   | "refused";
 
+/** A bare CR or LF can never become a valid section: no need to wait for more. */
+function hasBareLineEnd(text: string): boolean {
+  return /[^\r]\n|\r[^\n]/.test(text);
+}
+
 /**
  * Checks a chunked body as it passes (RFC 9112 section 7.1), in any cuts.
  *
@@ -163,6 +168,11 @@ export class ChunkedDecoder implements FieldSink {
           }
           break;
         case "trailer": {
+          if (this.#trailer === "" && at + 1 < to && bytes[at] === CR && bytes[at + 1] === LF) {
+            if (!this.#dataOnly) this.trailer = "\r\n";
+            this.#state = "done";
+            return at + 2;
+          }
           const end = this.#feedTrailer(bytes, at, to);
           if (this.refusal !== undefined) return this.#refuse(this.refusal, end);
           return end;
@@ -186,7 +196,8 @@ export class ChunkedDecoder implements FieldSink {
       : this.#trailer.indexOf("\r\n\r\n", Math.max(0, before - 3)) + 2;
     const complete = this.#trailer.startsWith("\r\n") || emptyLine >= 2;
     if (!complete) {
-      if (this.#trailer.length > this.#limits.headBytes || !this.#looksLikeFields()) this.refusal = REFUSALS.trailer;
+      const bare = this.#trailer.startsWith("\n") || hasBareLineEnd(this.#trailer.slice(Math.max(0, before - 1)));
+      if (bare || this.#trailer.length > this.#limits.headBytes) this.refusal = REFUSALS.trailer;
       return end;
     }
     const section = Buffer.from(this.#trailer.slice(0, emptyLine + 2), "latin1");
@@ -199,11 +210,6 @@ export class ChunkedDecoder implements FieldSink {
     this.#trailer = "";
     this.#state = "done";
     return from + section.length - before;
-  }
-
-  /** A bare line feed can never become a valid section: no need to wait for more. */
-  #looksLikeFields(): boolean {
-    return !/[^\r]\n|^\n|\r[^\n]/.test(this.#trailer);
   }
 
   /** Every name listed for trailers is one to leave out. */

@@ -52,6 +52,7 @@ export const REFUSALS = {
   ),
   codingUnknown: refusal(501, "unknown-transfer-coding", "No transfer coding but chunked is understood."),
   codingVersion: refusal(400, "chunked-in-1.0", "HTTP/1.0 has no Transfer-Encoding (RFC 9112 section 6.1)."),
+  interimBody: refusal(400, "interim-with-body", "An interim response (1xx) has no body (RFC 9110 section 15.2)."),
   expectation: refusal(
     417,
     "unknown-expectation",

@@ -102,6 +102,10 @@ export class ResponseHead implements FieldSink {
 
     this.kept = runs.text(bytes);
     this.#readConnection();
+    const declaresBody = this.#codingSeen || this.length > 0;
+    if (status < 200 && declaresBody) return this.#refuse(REFUSALS.interimBody);
+    // Such a backend may well send the body too: it must not be read as the next response.
+    if (status === 204 && declaresBody) this.keepAlive = false;
     if (method === "HEAD" || status < 200 || status === 204 || status === 304) this.framing = 0;
     else if (this.#codingSeen) this.framing = CHUNKED;
     else if (this.length >= 0) this.framing = this.length;
