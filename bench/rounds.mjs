@@ -43,6 +43,7 @@ import { Load } from "./lib/native.mjs";
  * @property {number} rounds
  * @property {number} seconds per candidate and round
  * @property {number} warmUpSeconds per candidate before the first round
+ * @property {number} [warmUpRequests] enough of them end the warm-up earlier
  * @property {number} [untilMs] of performance.now(): no further round begins that would end later
  */
 
@@ -57,9 +58,12 @@ export async function measureShape(shape, candidates, pace, tools) {
   /** @type {Map<Candidate, { rounds: (Measured | undefined)[], requests: number, errors: number, reasons: Record<string, number> }>} */
   const results = new Map(candidates.map((c) => [c, { rounds: [], requests: 0, errors: 0, reasons: {} }]));
 
-  const once = async (/** @type {Candidate} */ candidate, /** @type {number} */ seconds) => {
+  const once = async (
+    /** @type {Candidate} */ candidate,
+    /** @type {{ seconds: number, requests?: number | undefined }} */ length,
+  ) => {
     const fields = shape.browser ? { fields: tools.browserFile } : {};
-    const load = new Load(tools.loadBinary, { ...shape.load, ...fields, port: candidate.port, seconds }, tools.cpus);
+    const load = new Load(tools.loadBinary, { ...shape.load, ...fields, ...length, port: candidate.port }, tools.cpus);
     try {
       await load.opened();
       await sleep(20); // the proxy ends what it still does for the last of the first answers
@@ -73,7 +77,9 @@ export async function measureShape(shape, candidates, pace, tools) {
     }
   };
 
-  for (const candidate of candidates) await once(candidate, pace.warmUpSeconds);
+  for (const candidate of candidates) {
+    await once(candidate, { seconds: pace.warmUpSeconds, requests: pace.warmUpRequests });
+  }
   let longestRoundMs = 0;
   for (let round = 0; round < pace.rounds; round++) {
     const beganMs = performance.now();
@@ -82,7 +88,7 @@ export async function measureShape(shape, candidates, pace, tools) {
       // Another one starts each round, so that nobody always follows the same neighbour.
       const candidate = /** @type {Candidate} */ (candidates[(i + round) % candidates.length]);
       const kept = /** @type {NonNullable<ReturnType<typeof results.get>>} */ (results.get(candidate));
-      const { result, runNs, waitNs, userNs } = await once(candidate, pace.seconds);
+      const { result, runNs, waitNs, userNs } = await once(candidate, { seconds: pace.seconds });
       kept.requests += result.completed;
       kept.errors += result.errors;
       for (const [reason, count] of Object.entries(result.reasons)) {

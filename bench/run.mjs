@@ -142,9 +142,9 @@ async function main() {
       return !(options.quick && (c.id === "nginx-unbuffered" || (slow.includes(c.id) && shape.id !== "bare")));
     });
     const shorter = shape.short ? { rounds: Math.min(pace.rounds, 4), seconds: Math.min(pace.seconds, 0.8) } : {};
-    // The first shape also warms up what the later ones share.
-    const warmUpSeconds = i === 0 ? 3 * pace.warmUpSeconds : pace.warmUpSeconds;
-    const paceHere = { ...pace, ...shorter, warmUpSeconds, untilMs: nowMs + shareMs };
+    // The first shape also warms up what the later ones share: requests count here, however long they take.
+    const first = i === 0 ? { warmUpSeconds: 4, warmUpRequests: options.quick ? 12_000 : 40_000 } : {};
+    const paceHere = { ...pace, ...shorter, ...first, untilMs: nowMs + shareMs };
     const rows = await measureShape(shape, taking, paceHere, tools);
     measuredShapes.push({ id: shape.id, title: shape.title, bodies: shape.bodies === true, ...pace, ...shorter, rows });
     printShape(shape, rows);

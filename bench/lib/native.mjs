@@ -41,6 +41,7 @@ function modified(path) {
  * @property {boolean} [chunked] upload in chunks
  * @property {boolean} [close] a new connection per request
  * @property {number} [seconds]
+ * @property {number | undefined} [requests] ends after this many if that is earlier
  * @property {boolean} [hold] only keep the connections open
  */
 

@@ -1,8 +1,9 @@
 /* The load generator of the benchmarks: a closed loop, one request in flight per connection, every answer checked.
  *
  *   load --port P [--connections N] [--path /x] [--expect BYTES] [--fields FILE] [--post BYTES [--chunked]]
- *        [--seconds S | --requests N] [--close] [--steps] [--hold]
+ *        [--seconds S] [--requests N] [--close] [--steps] [--hold]
  *
+ * Ends after S seconds or N requests, whichever comes first; one of them is needed unless it holds.
  * --fields  extra request fields, one a line, each ended by CR LF; Host is always sent
  * --close   a new connection for each request, with Connection: close; the server closes first, as it does for a real client
  * --steps   prints `ready` when every connection is open and has had one answer, starts on a line from standard input,
@@ -101,7 +102,7 @@ static void shut(struct connection *c) {
 static int may_start(void) {
   if (opening) return to_open > 0;
   if (!running || errors >= MAX_ERRORS) return 0;
-  return options.requests > 0 ? started < options.requests : now_ns < deadline_ns;
+  return (options.requests == 0 || started < options.requests) && (options.seconds == 0 || now_ns < deadline_ns);
 }
 
 static void fail(struct connection *c, const char *text, int status) {
@@ -308,6 +309,7 @@ static void read_options(int argc, char **argv) {
     else if (strcmp(name, "--requests") == 0) options.requests = strtoull(argv[++i], NULL, 10);
     else fprintf(stderr, "load: %s: unknown option\n", name), exit(2);
   }
+  if (!options.hold && options.seconds <= 0 && options.requests == 0) fprintf(stderr, "load: --seconds or --requests is needed\n"), exit(2);
   if (options.port <= 0 || options.connections <= 0) fprintf(stderr, "load: --port and a positive number of connections are needed\n"), exit(2);
 }
 
