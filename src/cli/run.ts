@@ -59,8 +59,9 @@ export default defineCommand({
     const spillway = await reported(
       Spillway.start(settings, { version, log, clock: new SystemClock({ ref: true }), ...planes }),
     );
+    const signalled = runUntilSignalled(spillway, log);
     await logStart(log, settings, planes, spillway);
-    const code = await runUntilSignalled(spillway, log);
+    const code = await signalled;
     log.flush();
     process.exit(code);
   },

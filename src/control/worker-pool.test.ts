@@ -1,0 +1,250 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { memoryOf, settingsOf } from "../../test/support/fake-plane.ts";
+import type { SettingsInput } from "../config/settings.ts";
+import { readSnapshot, SharedCounts, Stripe } from "../metrics/index.ts";
+import { VirtualClock } from "../time/virtual-clock.ts";
+import type { FromWorker, ToWorker, WorkerData } from "./messages.ts";
+import { WorkerPool } from "./worker-pool.ts";
+import type { ThreadEvents } from "./worker-thread.ts";
+
+interface FakeThread {
+  readonly data: WorkerData;
+  readonly posts: ToWorker[];
+  say(message: FromWorker): void;
+  die(message: string, stack?: string): void;
+  terminated: boolean;
+}
+
+const listening = (port = 40_000): FromWorker => ({
+  type: "listening",
+  addresses: [{ kind: "tcp", host: "127.0.0.1", port }],
+});
+
+/** A pool of fake threads; `first` is what each says when it starts. */
+function poolOf(workers: number, first: (thread: FakeThread) => void = (thread) => thread.say(listening())) {
+  const settings = settingsOf({ workers } as Partial<SettingsInput>);
+  const clock = new VirtualClock();
+  const memory = memoryOf(settings, workers);
+  const threads: FakeThread[] = [];
+  const entries: { code: string; message: string; fields: Record<string, unknown> }[] = [];
+  const lines: { text: string; done: () => void }[] = [];
+  const behaviour = { first };
+  const pool = new WorkerPool({
+    settings,
+    workers,
+    bind: "exclusive",
+    memory,
+    clock,
+    log: {
+      write: (_level, code, message, fields) => entries.push({ code, message, fields: { ...fields } }),
+      flush: () => {},
+    },
+    accessLog: { write: (text, _lines, done) => lines.push({ text, done: done ?? (() => {}) }) },
+    startThread: (data, events) => {
+      const thread = fakeThread(data, events);
+      threads.push(thread);
+      queueMicrotask(() => behaviour.first(thread));
+      return { post: (message) => thread.posts.push(message), terminate: async () => thread.die("terminated") };
+    },
+  });
+  return { pool, clock, memory, threads, entries, lines, behaviour };
+}
+
+function fakeThread(data: WorkerData, events: ThreadEvents): FakeThread {
+  const thread: FakeThread = {
+    data,
+    posts: [],
+    terminated: false,
+    say: (message) => events.message(message),
+    die: (message, stack) => {
+      if (thread.terminated) return;
+      thread.terminated = true;
+      events.ended({ message, stack });
+    },
+  };
+  return thread;
+}
+
+test("it has started when every worker listens", async () => {
+  const { pool, threads } = poolOf(3);
+  expect(await pool.start()).toEqual([{ kind: "tcp", host: "127.0.0.1", port: 40_000 }]);
+  expect(threads.map(({ data }) => data.worker)).toEqual([0, 1, 2]);
+  expect(pool.running).toBe(3);
+});
+
+test("one worker that cannot bind fails the start, and no thread is left", async () => {
+  const { pool, threads } = poolOf(3, (thread) =>
+    thread.say(
+      thread.data.worker === 1
+        ? { type: "listenFailed", code: "EADDRINUSE", address: "127.0.0.1:80", message: "in use" }
+        : listening(),
+    ),
+  );
+  await expect(pool.start()).rejects.toMatchObject({
+    name: "ListenError",
+    code: "EADDRINUSE",
+    address: "127.0.0.1:80",
+  });
+  expect(threads.every(({ terminated }) => terminated)).toBe(true);
+});
+
+test("a worker that dies before it listens fails the start with its stack, and is not tried for ever", async () => {
+  const { pool, threads, clock } = poolOf(1, (thread) => thread.die("boom", "Error: boom\n    at worker.js:1"));
+  await expect(pool.start()).rejects.toMatchObject({ message: "boom", stack: expect.stringContaining("worker.js:1") });
+  clock.advance(60_000);
+  expect(threads.length).toBe(1);
+});
+
+test("a worker that dies is reported with its stack and replaced on the same address", async () => {
+  const { pool, threads, entries, clock } = poolOf(1);
+  await pool.start();
+  threads[0]!.die("boom", "Error: boom\n    at exchange.js:1");
+  expect(pool.running).toBe(0);
+  expect(pool.missing()).toBe("no worker is running");
+  clock.advance(100);
+  await turn();
+  expect(threads[1]!.data.settings.listeners[0]!.listen).toEqual({ kind: "tcp", host: "127.0.0.1", port: 40_000 });
+  expect(pool.missing()).toBeUndefined();
+  expect(entries).toEqual([
+    {
+      code: "worker_died",
+      message: "worker 0 died: boom",
+      fields: { worker: 0, reason: "boom", stack: "Error: boom\n    at exchange.js:1" },
+    },
+    { code: "worker_replaced", message: "worker 0 runs again", fields: { worker: 0 } },
+  ]);
+});
+
+test("a worker that goes on dying is replaced ever more slowly, one that ran for a minute at once again", async () => {
+  const { pool, threads, clock } = poolOf(1);
+  await pool.start();
+  const waits: number[] = [];
+  const dieAndWait = async (): Promise<void> => {
+    const diedAt = clock.now();
+    const count = threads.length;
+    threads.at(-1)!.die("boom");
+    while (threads.length === count) {
+      clock.advanceTo(clock.next());
+      await turn();
+    }
+    waits.push(clock.now() - diedAt);
+  };
+  for (let i = 0; i < 9; i++) await dieAndWait();
+  clock.advance(60_000);
+  await dieAndWait();
+  expect(waits).toEqual([100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000, 100]);
+});
+
+test("a replacement that cannot start is told and tried again", async () => {
+  const { pool, threads, entries, clock, behaviour } = poolOf(1);
+  await pool.start();
+  behaviour.first = (thread) => thread.die("no memory");
+  threads[0]!.die("boom");
+  clock.advance(100);
+  await turn();
+  expect(entries.at(-1)).toEqual({
+    code: "worker_not_replaced",
+    message: "worker 0 could not start again: no memory",
+    fields: { worker: 0, reason: "no memory" },
+  });
+  behaviour.first = (thread) => thread.say(listening());
+  clock.advance(200);
+  await turn();
+  expect(pool.running).toBe(1);
+});
+
+test("what a dead worker held is given back, its exchanges have failed, and the others may try again", async () => {
+  const { pool, threads, memory } = poolOf(2);
+  await pool.start();
+  const counts = new SharedCounts(memory.counts, 1);
+  const stripe = new Stripe(memory.layout, memory.metrics, 1);
+  counts.addActive(0, 1);
+  counts.takeConnection(0, 10);
+  stripe.exchangeStarted(0);
+  threads[1]!.die("boom");
+  expect([counts.active(0), counts.connections(0)]).toEqual([0, 0]);
+  expect(readSnapshot(memory.layout, memory.metrics, { counts }).total).toMatchObject({ active: 0, failed: 1 });
+  expect(threads[0]!.posts).toEqual([
+    { type: "retryConnections", slot: 0 },
+    { type: "retryConnections", slot: 1 },
+  ]);
+});
+
+test("a wish for a connection goes to all other workers, and so does the news of one", async () => {
+  const { pool, threads } = poolOf(3);
+  await pool.start();
+  threads[1]!.say({ type: "connectionWanted", slot: 7 });
+  threads[0]!.say({ type: "connectionFreed", slot: 7 });
+  expect(threads.map(({ posts }) => posts.map(({ type }) => type))).toEqual([
+    ["surrenderConnection"],
+    ["retryConnections"],
+    ["surrenderConnection", "retryConnections"],
+  ]);
+});
+
+test("health reaches every worker, and one that starts later learns what is down", async () => {
+  const { pool, threads, clock } = poolOf(2);
+  await pool.start();
+  pool.setHealth(0, false, "refused");
+  pool.setHealth(1, false, "refused");
+  pool.setHealth(1, true, "check passed");
+  expect(threads[1]!.posts.length).toBe(3);
+  threads[1]!.die("boom");
+  clock.advance(100);
+  await turn();
+  expect(threads[2]!.data).toMatchObject({ worker: 1, down: [{ slot: 0, reason: "refused" }] });
+});
+
+test("access log lines are written, and their worker hears of it", async () => {
+  const { pool, threads, lines } = poolOf(1);
+  await pool.start();
+  threads[0]!.say({ type: "accessLog", text: "a\nb\n", lines: 2 });
+  expect(lines[0]!.text).toBe("a\nb\n");
+  lines[0]!.done();
+  expect(threads[0]!.posts).toEqual([{ type: "accessLogWritten", chars: 4 }]);
+});
+
+test("a drain ends when the last worker has drained; who dies on the way has nothing more to cut", async () => {
+  const { pool, threads, clock, entries } = poolOf(3);
+  await pool.start();
+  const drained = pool.drain(5_000);
+  expect(threads.every(({ posts }) => posts.at(-1)?.type === "drain")).toBe(true);
+  threads[0]!.say({ type: "drained", cut: 2 });
+  threads[1]!.die("boom");
+  threads[2]!.say({ type: "drained", cut: 1 });
+  expect(await drained).toEqual({ cut: 3 });
+  expect(entries.map(({ code }) => code)).toEqual(["worker_died"]);
+  clock.advance(60_000);
+  expect(threads.length).toBe(3);
+});
+
+test("a worker that never answers a drain does not hold it up for ever", async () => {
+  const { pool, threads, clock } = poolOf(1);
+  await pool.start();
+  const drained = pool.drain(5_000);
+  clock.advance(7_000);
+  expect(await drained).toEqual({ cut: 0 });
+  await pool.close();
+  expect(threads[0]!.terminated).toBe(true);
+});
+
+test("after close nothing starts again, and no death is reported", async () => {
+  const { pool, threads, entries, clock } = poolOf(2);
+  await pool.start();
+  await pool.close();
+  clock.advance(60_000);
+  expect(threads.map(({ terminated }) => terminated)).toEqual([true, true]);
+  expect(entries).toEqual([]);
+  expect(clock.armed).toBe(0);
+});
+
+test("inspection asks those that run", async () => {
+  const { pool, threads } = poolOf(2);
+  await pool.start();
+  threads[1]!.die("boom");
+  const inspected = pool.inspect();
+  const inspection = { clientConnections: 3, exchanges: 1, tunnels: 0, backends: [] };
+  threads[0]!.say({ type: "inspected", inspection });
+  expect(await inspected).toEqual([inspection]);
+});
