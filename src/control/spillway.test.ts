@@ -1,0 +1,165 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { FakePlane, inUse, settingsOf } from "../../test/support/fake-plane.ts";
+import type { Settings, SettingsInput } from "../config/settings.ts";
+import type { ListenError } from "../proxy/data-plane-api.ts";
+import { VirtualClock } from "../time/virtual-clock.ts";
+import { EmbeddedPlane } from "./embedded-plane.ts";
+import type { CheckResult } from "./health/check.ts";
+import { Spillway } from "./spillway.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "spillway-control-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+async function start(more: Partial<SettingsInput> = {}, failure?: ListenError) {
+  const settings: Settings = settingsOf(more);
+  const clock = new VirtualClock(1_700_000_000_000);
+  const entries: { level: string; code: string }[] = [];
+  const answers: { result: CheckResult } = { result: { kind: "passed" } };
+  let plane!: FakePlane;
+  const spillway = await Spillway.start(settings, {
+    version: "1.2.3",
+    log: { write: (level, code) => entries.push({ level, code }), flush: () => {} },
+    clock,
+    workers: 1,
+    check: async () => answers.result,
+    makeDataPlanes: (parts) =>
+      new EmbeddedPlane({
+        ...parts,
+        createDataPlane: async (init) => {
+          plane = new FakePlane(init);
+          plane.failure = failure;
+          return plane;
+        },
+      }),
+  });
+  const pass = async (ms: number): Promise<void> => {
+    const end = clock.now() + ms;
+    while (clock.next() <= end) {
+      clock.advanceTo(clock.next());
+      await turn();
+    }
+    clock.advanceTo(end);
+  };
+  return { spillway, plane, clock, entries, answers, pass };
+}
+
+const admin = { listen: "127.0.0.1:0" };
+const adminUrl = (spillway: Spillway, path: string): string => {
+  const address = spillway.admin;
+  return address?.kind === "tcp" ? `http://127.0.0.1:${address.port}${path}` : "";
+};
+
+test("it knows where it listens, and is ready", async () => {
+  const { spillway, plane } = await start();
+  expect(spillway.listeners).toEqual([{ kind: "tcp", host: "127.0.0.1", port: 40_000 }]);
+  expect(spillway.admin).toBeUndefined();
+  expect(spillway.ready()).toEqual({ ready: true, reason: "" });
+  const stopped = spillway.stop();
+  plane.endDrain(0);
+  await stopped;
+});
+
+test("a backend that fails its checks is down for the data plane, the metrics and the log", async () => {
+  const { spillway, plane, entries, answers, pass } = await start();
+  answers.result = { kind: "failed", reason: "connection refused" };
+  await pass(20_000);
+  expect(plane.told.sort()).toEqual(["0 down: connection refused", "1 down: connection refused"]);
+  expect(spillway.metrics().upstreams[0]!.backends.map(({ state, reason }) => [state, reason])).toEqual([
+    ["down", "connection refused"],
+    ["down", "connection refused"],
+  ]);
+  expect(entries.filter(({ code }) => code === "backend_down").length).toBe(2);
+  answers.result = { kind: "passed" };
+  await pass(20_000);
+  expect(spillway.metrics().upstreams[0]!.backends.map(({ state }) => state)).toEqual(["up", "up"]);
+  plane.endDrain(0);
+});
+
+test("with health checks off nothing is checked", async () => {
+  const upstreams = { web: { backends: ["http://127.0.0.1:9001"], healthCheck: false as const } };
+  const { clock } = await start({ upstreams });
+  expect(clock.armed).toBe(0);
+});
+
+test("the admin server answers with its data, and says draining while it drains", async () => {
+  const { spillway, plane } = await start({ admin });
+  const get = async (path: string) => (await fetch(adminUrl(spillway, path))).status;
+  expect(await get("/readyz")).toBe(200);
+  const status = (await (await fetch(adminUrl(spillway, "/api/v1/status"))).json()) as object;
+  expect(status).toMatchObject({ version: "1.2.3", workers: 1, listeners: ["127.0.0.1:40000"] });
+  const stopped = spillway.stop();
+  expect(await get("/readyz")).toBe(503);
+  expect(await get("/healthz")).toBe(200);
+  plane.endDrain(4);
+  expect(await stopped).toEqual({ cut: 4 });
+  await expect(get("/readyz")).rejects.toThrow();
+});
+
+test("the deadline of a drain is the longest of the listeners", async () => {
+  const listener = (drain: string) => ({ listen: "127.0.0.1:0", upstream: "web", timeouts: { drain } });
+  const { spillway, plane } = await start({ listeners: [listener("2s"), listener("7s"), listener("5s")] });
+  const stopped = spillway.stop();
+  const again = spillway.stop();
+  expect(plane.told).toEqual(["drain 7000"]);
+  plane.endDrain(0);
+  await Promise.all([stopped, again]);
+});
+
+test("a listener that cannot be bound leaves nothing open", async () => {
+  const failed = start({ admin }, inUse("127.0.0.1:80"));
+  await expect(failed).rejects.toMatchObject({ code: "EADDRINUSE", address: "127.0.0.1:80" });
+});
+
+test("an admin address in use is named, and the listeners are closed again", async () => {
+  const other = createServer();
+  await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+  const { port } = other.address() as { port: number };
+  const failed = start({ admin: { listen: `127.0.0.1:${port}` } });
+  await expect(failed).rejects.toMatchObject({ code: "EADDRINUSE", address: `127.0.0.1:${port}` });
+  other.close();
+});
+
+test("access log lines reach the file, those of the drain included, and the file can be rotated", async () => {
+  const path = join(folder, "access.log");
+  const { spillway, plane, clock } = await start({ log: { access: { format: "json", path } } });
+  plane.init.events.accessLog("a");
+  clock.advance(50);
+  spillway.reopenLogs();
+  plane.init.events.accessLog("b");
+  const stopped = spillway.stop();
+  plane.endDrain(0);
+  await stopped;
+  expect(readFileSync(path, "utf8")).toBe("a\nb\n");
+});
+
+test.skipIf(!existsSync("/dev/full"))("lines a full disk does not take are counted", async () => {
+  const { spillway, plane, clock, entries } = await start({ log: { access: { format: "json", path: "/dev/full" } } });
+  plane.init.events.accessLog("a");
+  plane.init.events.accessLog("b");
+  clock.advance(50);
+  const stopped = spillway.stop();
+  plane.endDrain(0);
+  await stopped;
+  expect(spillway.metrics().accessLogDropped).toBe(2);
+  expect(entries.map(({ code }) => code).sort()).toEqual(["access_log_dropped", "access_log_failed"]);
+});
+
+test("await using closes it", async () => {
+  let told: string[];
+  {
+    const { spillway, plane } = await start();
+    await using disposed = spillway;
+    told = plane.told;
+    void disposed.stop();
+    plane.endDrain(0);
+  }
+  expect(told).toContain("close");
+});
