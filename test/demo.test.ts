@@ -59,10 +59,12 @@ function processesWith(marker: string): number[] {
   });
 }
 
-async function until(condition: () => boolean, what: () => string): Promise<void> {
+/** Waits for a condition that a run brings about, as long as the run lasts. */
+async function until(condition: () => boolean, run: Demo): Promise<void> {
   const deadline = performance.now() + 20_000;
   while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`waited in vain: ${what()}`);
+    const over = run.child.exitCode !== null || performance.now() > deadline;
+    if (over) throw new Error(`waited in vain; processes ${run.processes()}; output:\n${run.output()}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -91,7 +93,7 @@ describe("spillway demo", () => {
 
   test("Ctrl-C ends it in order: exit code 0, a summary, no process left", async () => {
     const run = demo();
-    await until(() => run.output().includes("mean"), run.output);
+    await until(() => run.output().includes("mean"), run);
     run.child.kill("SIGINT");
     expect(await run.exit, run.output()).toBe(0);
     expect(run.output()).toContain("textbook");
@@ -101,14 +103,11 @@ describe("spillway demo", () => {
   test("killed outright, it takes its proxy with it", async (context) => {
     if (!existsSync("/proc/self/environ")) return context.skip("no /proc to see the processes of a run");
     const run = demo();
-    await until(() => run.output().includes("mean"), run.output);
+    await until(() => run.output().includes("mean"), run);
     expect(run.processes().length).toBeGreaterThan(1);
     run.child.kill("SIGKILL");
     await run.exit;
-    await until(
-      () => run.processes().length === 0,
-      () => `processes ${run.processes()} are left`,
-    );
+    await until(() => run.processes().length === 0, run);
   });
 
   test.each([

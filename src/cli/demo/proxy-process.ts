@@ -12,6 +12,7 @@ export const CHECK_INTERVAL_MS = 250;
 
 const START_MS = 15_000;
 const STOP_MS = 5_000;
+const ATTEMPTS = 3;
 
 export interface Ports {
   readonly proxy: number;
@@ -24,10 +25,13 @@ export class ProxyProcess {
   readonly #child: ChildProcess;
   readonly #exited: Promise<void>;
 
-  private constructor(child: ChildProcess, ports: Ports, exited: Promise<void>) {
+  private constructor(child: ChildProcess, ports: Ports) {
     this.#child = child;
     this.ports = ports;
-    this.#exited = exited;
+    this.#exited = new Promise((resolve) => {
+      child.once("close", () => resolve());
+      child.once("error", () => resolve());
+    });
   }
 
   /**
@@ -35,12 +39,23 @@ export class ProxyProcess {
    * @param backendPorts of A, B and C. @throws Error with what the process wrote when it does not come up.
    */
   static async start(backendPorts: readonly number[]): Promise<ProxyProcess> {
+    for (let attempt = 1; ; attempt++) {
+      const ports = { proxy: await freePort(8080), admin: await freePort(9900) };
+      const started = await ProxyProcess.#startOn(ports, backendPorts);
+      if (started instanceof ProxyProcess) return started;
+      // Somebody was faster on a port that was free a moment ago.
+      if (attempt < ATTEMPTS && /EADDRINUSE|in use/.test(started)) continue;
+      throw new Error(`the proxy did not start:\n${started || "it wrote nothing"}`);
+    }
+  }
+
+  /** Answers with what the process wrote when it does not come up. */
+  static async #startOn(ports: Ports, backendPorts: readonly number[]): Promise<ProxyProcess | string> {
     const directory = await mkdtemp(join(tmpdir(), "spillway-demo-"));
-    const ports = { proxy: await freePort(8080), admin: await freePort(9900) };
     const config = join(directory, "spillway.json");
     await writeFile(config, JSON.stringify(configuration(ports, backendPorts), null, 2));
 
-    const guard = new URL(`./exit-with-parent${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+    const guard = new URL("./exit-with-parent.js", import.meta.url);
     const main = fileURLToPath(new URL("../main.js", import.meta.url));
     const child = spawn(process.execPath, ["--import", guard.href, main, "run", config], {
       // Its own group: a Ctrl-C in the terminal is for the demo, which then ends it in order.
@@ -52,20 +67,13 @@ export class ProxyProcess {
       written.push(text);
       if (written.length > 20) written.shift();
     });
-    const exited = new Promise<void>((resolve) => {
-      child.once("exit", () => resolve());
-      child.once("error", () => resolve());
-    });
-
-    const proxy = new ProxyProcess(child, ports, exited);
+    const proxy = new ProxyProcess(child, ports);
     const ready = await proxy.#ready();
     // It has read the file by now; nothing is left behind even when this process is killed.
     await rm(directory, { recursive: true, force: true });
-    if (!ready) {
-      await proxy.stop();
-      throw new Error(`the proxy did not start:\n${written.join("").trim() || "it wrote nothing"}`);
-    }
-    return proxy;
+    if (ready) return proxy;
+    await proxy.stop();
+    return written.join("").trim();
   }
 
   /** Whether the process still runs. */
