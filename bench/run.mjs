@@ -38,7 +38,7 @@ const help = `npm run bench -- [options]
   --node-newest PATH   a second Node.js for Spillway (default: SPILLWAY_NODE_NEWEST, then .cache/node-newest)
   --json FILE          write the figures to this file as well
   --write-docs         put the tables of a whole run into docs/performance.md
-  --profile SHAPE      run Spillway alone under V8's profiler and print where its time goes
+  --profile SHAPE      run Spillway alone under V8's profiler and print where its time goes (on --node-newest if given)
   --top N              lines of the profile (default 30)
 `;
 
