@@ -294,7 +294,6 @@ export class ConnectionPool<T extends object> {
     this.#state = "closed";
     this.#shut();
     for (const entry of this.#entries.values()) {
-      if (entry.state === "gone") continue;
       // It stays known, so that its holder may release it all the same.
       entry.state = "gone";
       this.#busy--;

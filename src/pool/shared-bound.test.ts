@@ -138,6 +138,17 @@ test("a pool that has no connection itself answers that there is room, when ther
   expect(told).toEqual(["freed"]);
 });
 
+test("who still waits when another's deadline passes asks again: a message between pools may be lost", () => {
+  let asked = 0;
+  const bound = { take: () => false, give: () => {}, held: () => 1 };
+  const bench = new PoolBench({ bound, onBoundExhausted: () => asked++ });
+  bench.request({ timeoutMs: 100 });
+  bench.request({ timeoutMs: 200 });
+  expect(asked).toBe(2);
+  bench.clock.advance(100);
+  expect(asked).toBe(3);
+});
+
 test("everything taken from the shared bound is given back, however a connection ends", async () => {
   const { bound, benches } = workers(1, 8);
   const [bench] = benches as [PoolBench];

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type FakeWaiter, PoolBench, settled } from "../../test/support/pool-bench.ts";
+import { type FakeConnection, type FakeWaiter, PoolBench, settled } from "../../test/support/pool-bench.ts";
 import { PoolError } from "./pool-error.ts";
 
 test("an idle connection is handed out at once, the one used last first", async () => {
@@ -42,6 +42,18 @@ test("who waits too long for a connection to open is told that the backend did n
   const waiter = bench.request();
   bench.clock.advance(300);
   expect(waiter.errors[0]).toMatchObject({ code: "unreachable", cause: { name: "TimeoutError" } });
+});
+
+test("who waits behind others is told that all were busy, though a connection is being opened for those", async () => {
+  const bench = new PoolBench({ maxConnections: 2 });
+  await bench.busy(1);
+  bench.request({ timeoutMs: 5_000 });
+  const second = bench.request({ timeoutMs: 300 });
+  bench.clock.advance(300);
+  expect(second.errors[0]).toMatchObject({
+    code: "exhausted",
+    message: "no connection was free within 300 ms: 1 busy and 1 opening of 2",
+  });
 });
 
 test("each waiter may bring its own deadline, in any order", () => {
@@ -143,6 +155,40 @@ test("a waiter that throws at its connection loses it, and the next one is serve
   expect(bench.closed).toEqual(["#1 discarded"]);
   await bench.openings[0]!.open();
   expect(next.answer).toBe("#2");
+});
+
+test("a waiter that throws after it gave its connection back does not take it from the next", async () => {
+  const bench = new PoolBench({ maxConnections: 1 });
+  bench.pool.request({
+    acquired: (connection) => {
+      bench.pool.release(connection);
+      throw new Error("mistake");
+    },
+    failed: () => {},
+  });
+  const next = bench.request();
+  await bench.openings[0]!.open();
+  expect(next.answer).toBe("#1");
+  expect([bench.closed, bench.errors.length]).toEqual([[], 1]);
+});
+
+test.each([
+  ["breaks", (_bench: PoolBench, c: FakeConnection) => c.die(), "#1 dead", "waits"],
+  ["is closed with its pool", (bench: PoolBench) => bench.pool.close(), "#1 closed", "closed"],
+])("a connection that %s on its way to the next waiter does not arrive", async (_, happen, closed, answer) => {
+  const bench = new PoolBench({ maxConnections: 1, isAlive: () => true });
+  const [connection] = await bench.busy(1);
+  bench.pool.request({
+    acquired: (c) => {
+      bench.pool.release(c);
+      happen(bench, c);
+    },
+    failed: () => {},
+  });
+  const next = bench.request();
+  bench.pool.release(connection!);
+  expect(next.answer).toBe(answer);
+  expect(bench.closed).toEqual([closed]);
 });
 
 test("a waiter that throws at its error does not keep the others from theirs", () => {
