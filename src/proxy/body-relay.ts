@@ -191,8 +191,9 @@ export class BodyRelay {
     if (!this.#sink.write(whole)) this.#block();
   }
 
+  /** What comes behind the last piece is not this relay's: the source goes on. */
   #block(): void {
     this.blocked = true;
-    this.#source.pause();
+    if (!this.done) this.#source.pause();
   }
 }

@@ -23,7 +23,7 @@ const BACKLOG = 4096;
 
 /** Makes the data plane of one thread. Nothing is bound before `start`. `mode` is found out when it is left out. */
 export async function createDataPlane(init: DataPlaneInit, mode?: ReadMode): Promise<DataPlane> {
-  const readMode = mode ?? (await detectReadMode());
+  const readMode = mode ?? (await detectReadMode(init.clock));
   if (readMode === "data")
     init.events.log(
       "warn",
@@ -33,7 +33,7 @@ export async function createDataPlane(init: DataPlaneInit, mode?: ReadMode): Pro
   // A handler that throws is a fault of ours; it has cost one connection.
   const fault = (error: unknown) =>
     init.events.log("error", "fault", error instanceof Error ? (error.stack ?? error.message) : String(error));
-  return new NetDataPlane(init, new NetTransport(readMode, fault));
+  return new NetDataPlane(init, new NetTransport(readMode, init.clock, fault));
 }
 
 interface Draining {

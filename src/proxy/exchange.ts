@@ -231,7 +231,7 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
     if (!this.#began) return;
     body.flush();
     this.#requestMoved(body);
-    if (!body.done && !body.blocked) this.session.connection.resume();
+    if (body.done || !body.blocked) this.session.connection.resume();
   }
 
   /** The pool had no connection for us. */

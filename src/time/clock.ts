@@ -16,4 +16,11 @@ export interface Clock {
    * nanoseconds, and it fires up to one tick late, never early.
    */
   timer(fired: () => void): Timer;
+  /**
+   * Until `release`, `now` may stay what it is: for the handling of one event, which takes microseconds but asks for the
+   * time again and again. Not nested.
+   */
+  hold?(): void;
+  /** Time goes on. */
+  release?(): void;
 }

@@ -19,6 +19,9 @@ export class SystemClock implements Clock {
   readonly #wheel: TimerWheel;
   readonly #ref: boolean;
   #timeout: NodeJS.Timeout | undefined;
+  #held = false;
+  /** The time while it is held, once somebody has asked; else -1. */
+  #heldMs = -1;
   readonly #wake = (): void => {
     this.#wheel.advance(performance.now());
     this.#sleepUntil(this.#wheel.next());
@@ -27,7 +30,7 @@ export class SystemClock implements Clock {
   constructor(options: SystemClockOptions = {}) {
     this.#ref = options.ref ?? false;
     this.#wheel = new TimerWheel({
-      now: () => performance.now(),
+      now: () => this.now(),
       onError: options.onError ?? throwLater,
       sooner: (atMs) => this.#sleepUntil(atMs),
       // The Node.js timer outlives the last armed one, so that set and clear in turns do not make one each time.
@@ -37,7 +40,18 @@ export class SystemClock implements Clock {
   }
 
   now(): number {
-    return performance.now();
+    if (!this.#held) return performance.now();
+    if (this.#heldMs < 0) this.#heldMs = performance.now();
+    return this.#heldMs;
+  }
+
+  hold(): void {
+    this.#held = true;
+    this.#heldMs = -1;
+  }
+
+  release(): void {
+    this.#held = false;
   }
 
   wallTime(): number {

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { Clock } from "../../time/clock.ts";
 import { type Connection, type ConnectionHandler, NOBODY } from "./connection.ts";
 import type { ReadBuffers } from "./read-buffers.ts";
 
@@ -9,6 +10,8 @@ export type ReadMode = "onread" | "data";
 export interface NetContext {
   readonly buffers: ReadBuffers;
   readonly mode: ReadMode;
+  /** Its time is held while an event is handled. */
+  readonly clock: Clock;
   /** A handler threw: a fault of ours, never of the network. */
   readonly fault: (error: unknown) => void;
 }
@@ -35,6 +38,8 @@ export class NetConnection implements Connection {
   #own: Buffer | undefined;
   #error: Error | undefined;
   #flush: (() => void) | undefined;
+  /** A write was answered with no, and its owner waits for `drained`. */
+  #drainAwaited = false;
 
   constructor(context: NetContext) {
     this.#context = context;
@@ -78,12 +83,16 @@ export class NetConnection implements Connection {
   }
 
   write(text: string): boolean {
-    return this.#socket.write(text, "latin1");
+    // What net.Socket answers goes by the size of the write: it says no although the kernel has taken everything.
+    if (this.#socket.write(text, "latin1") || this.#socket.writableLength === 0) return true;
+    this.#drainAwaited = true;
+    return false;
   }
 
   writeLent(bytes: Uint8Array): boolean {
     this.#socket.write(bytes);
     if (this.#socket.writableLength === 0) return true;
+    this.#drainAwaited = true;
     // A write below the high-water mark brings no 'drain'; an empty one behind it says when it is through.
     this.#flush ??= () => NetConnection.onEvent(this, "drained");
     if (!this.#socket.writableNeedDrain) this.#socket.write("", this.#flush);
@@ -116,12 +125,15 @@ export class NetConnection implements Connection {
 
   /** What a handler throws costs its connection, not the process. */
   #deliver(bytes: Buffer, count: number): void {
+    const { clock } = this.#context;
+    clock.hold?.();
     try {
       this.handler.bytes(bytes, 0, count);
     } catch (error) {
       this.#context.fault(error);
       this.destroy();
     }
+    clock.release?.();
   }
 
   /** @internal */
@@ -131,10 +143,13 @@ export class NetConnection implements Connection {
 
   /** @internal */
   static onEvent(connection: NetConnection, event: "ended" | "drained" | "closed"): void {
+    if (event === "drained" && !connection.#drainAwaited) return;
     try {
       if (event === "ended") connection.handler.ended();
-      else if (event === "drained") connection.handler.drained();
-      else connection.handler.closed(connection.#error);
+      else if (event === "drained") {
+        connection.#drainAwaited = false;
+        connection.handler.drained();
+      } else connection.handler.closed(connection.#error);
     } catch (error) {
       connection.#context.fault(error);
       connection.destroy();

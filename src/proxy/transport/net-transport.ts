@@ -1,4 +1,5 @@
 import { createServer, type ListenOptions, connect as netConnect, type Server, Socket } from "node:net";
+import type { Clock } from "../../time/clock.ts";
 import type { Connection } from "./connection.ts";
 import { NetConnection, type NetContext, type ReadMode } from "./net-connection.ts";
 import { ReadBuffers } from "./read-buffers.ts";
@@ -36,8 +37,8 @@ export class NetTransport implements Transport {
   readonly buffers = new ReadBuffers();
   readonly #context: NetContext;
 
-  constructor(mode: ReadMode, fault: (error: unknown) => void) {
-    this.#context = { buffers: this.buffers, mode, fault };
+  constructor(mode: ReadMode, clock: Clock, fault: (error: unknown) => void) {
+    this.#context = { buffers: this.buffers, mode, clock, fault };
   }
 
   listen(options: ListenOptions, accepted: (connection: Connection) => void): Promise<ListeningSocket> {
@@ -102,9 +103,9 @@ export class NetTransport implements Transport {
  * Whether accepted handles can be adopted on this Node.js: tried once at start, on loopback, because it rests on how
  * `net.Server` works inside. Where it fails, `data` events carry the traffic, a few percent dearer.
  */
-export async function detectReadMode(): Promise<ReadMode> {
-  if (process.env["SPILLWAY_READ_MODE"] === "data") return "data";
-  const transport = new NetTransport("onread", () => {});
+export async function detectReadMode(clock: Clock): Promise<ReadMode> {
+  if (process.env.SPILLWAY_READ_MODE === "data") return "data";
+  const transport = new NetTransport("onread", clock, () => {});
   try {
     return await new Promise<ReadMode>((resolve, reject) => {
       const late = setTimeout(() => resolve("data"), 1000);
