@@ -245,7 +245,8 @@ export class Demo {
       const since = this.#stoppedAt[index];
       if (found.state === "down" && since !== undefined) {
         const late = ((performance.now() - since) / 1000).toFixed(1);
-        const failed = this.#failedInTrouble === 1 ? "1 request" : `${this.#failedInTrouble} requests`;
+        const count = this.#failedInTrouble;
+        const failed = count === 0 ? "no request" : count === 1 ? "1 request" : `${count} requests`;
         this.#note(`Spillway has taken ${id} out after ${late} s; ${failed} failed`);
       } else if (found.state === "up") {
         this.#stoppedAt[index] = undefined;
