@@ -20,7 +20,7 @@ export function queryValue(target: string, name: string): string | undefined {
     if (target.startsWith(name, start)) {
       const after = start + name.length;
       if (after === end) return "";
-      if (after < end && target.charCodeAt(after) === EQUALS) return target.slice(after + 1, end);
+      if (target.charCodeAt(after) === EQUALS) return target.slice(after + 1, end);
     }
     at = next;
   }
