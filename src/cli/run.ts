@@ -5,15 +5,15 @@ import { loadQuick } from "../config/quick.ts";
 import type { Settings } from "../config/settings.ts";
 import { formatAddress } from "../config/values.ts";
 import { explainFileLimit, filesNeeded, openFileLimit } from "../control/file-limit.ts";
-import { explainListenError } from "../control/listen-advice.ts";
+import { explainListenError, TOO_MANY_FILES } from "../control/listen-advice.ts";
 import { createLog, type Log } from "../control/log.ts";
 import { runUntilSignalled } from "../control/signals.ts";
 import { Spillway } from "../control/spillway.ts";
 import { StartError } from "../control/start-error.ts";
+import { version } from "../control/version.ts";
 import { NoReusePortError, type WorkerPlanes, workerPlanes } from "../control/worker-planes.ts";
 import { ListenError } from "../proxy/data-plane-api.ts";
 import { SystemClock } from "../time/system-clock.ts";
-import { version } from "../version.ts";
 import { defaultFile, printMistakes } from "./check.ts";
 import { CommandError, defineCommand, type OptionValues, textOption } from "./command.ts";
 import type { Terminal } from "./terminal.ts";
@@ -91,6 +91,8 @@ async function reported<T>(start: Promise<T>): Promise<T> {
     if (error instanceof NoReusePortError) throw new CommandError(error.message, 2);
     if (error instanceof ListenError) throw new CommandError(explainListenError(error));
     if (error instanceof StartError) throw new CommandError(error.message);
+    // A thread that cannot open its own modules ends with this.
+    if (String(error).includes("EMFILE")) throw new CommandError(TOO_MANY_FILES);
     throw error;
   }
 }

@@ -6,10 +6,10 @@ import type { Snapshot } from "../metrics/snapshot.ts";
 import { createDataPlane } from "../proxy/data-plane.ts";
 import type { BoundAddress } from "../proxy/data-plane-api.ts";
 import { SystemClock } from "../time/system-clock.ts";
-import { version } from "../version.ts";
 import { EmbeddedPlane } from "./embedded-plane.ts";
 import { createLog, type Log } from "./log.ts";
 import { Spillway } from "./spillway.ts";
+import { version } from "./version.ts";
 
 /** A configuration that cannot be run; the message holds every mistake, one a line. */
 export class ConfigError extends Error {

@@ -9,10 +9,9 @@ export function explainListenError(error: Pick<ListenError, "code" | "address" |
 
 type Advice = readonly [why?: string, fix?: string];
 
-const TOO_MANY: Advice = [
-  "too many open files",
-  "Raise the limit: ulimit -n 65536, or LimitNOFILE=65536 in the service unit",
-];
+/** No file descriptor left, at whatever. */
+export const TOO_MANY_FILES =
+  "too many open files. Raise the limit: ulimit -n 65536, or LimitNOFILE=65536 in the service unit";
 
 function adviseTcp(code: string, address: string): Advice {
   const port = address.slice(address.lastIndexOf(":") + 1);
@@ -37,7 +36,7 @@ function adviseTcp(code: string, address: string): Advice {
       return ["this machine has no IPv6", "Write an IPv4 address, such as 0.0.0.0:PORT"];
     case "EMFILE":
     case "ENFILE":
-      return TOO_MANY;
+      return [TOO_MANY_FILES];
     default:
       return [];
   }
@@ -58,7 +57,7 @@ function adviseUnix(code: string, path: string): Advice {
       return ["permission denied", "Choose a directory this user may write to"];
     case "EMFILE":
     case "ENFILE":
-      return TOO_MANY;
+      return [TOO_MANY_FILES];
     default:
       return [];
   }
