@@ -169,13 +169,18 @@ function refuse(sink: FieldSink, refusal: Refusal): number {
   return REFUSED;
 }
 
+/** Without the white space around it: SP and HTAB alone, where `trim` would take 0xa0 as well (RFC 9110 section 5.6.3). */
+export function trimmed(text: string): string {
+  return text.replace(/^[ \t]+|[ \t]+$/g, "");
+}
+
 /** Calls `visit` with each line of checked field lines `text`: name in lower case, value trimmed, the line with its end. */
 export function eachField(text: string, visit: (name: string, value: string, line: string) => void): void {
   for (let from = 0; from < text.length; ) {
     const to = text.indexOf("\n", from) + 1;
     const line = text.slice(from, to);
     const colon = line.indexOf(":");
-    visit(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim(), line);
+    visit(line.slice(0, colon).toLowerCase(), trimmed(line.slice(colon + 1, -2)), line);
     from = to;
   }
 }
@@ -194,7 +199,7 @@ export function listMembers(value: string): string[] {
   return value
     .toLowerCase()
     .split(",")
-    .map((member) => member.replace(/^[ \t]+|[ \t]+$/g, ""))
+    .map(trimmed)
     .filter((member) => member !== "");
 }
 
@@ -217,7 +222,7 @@ export function findField(
     const lineEnd = block.indexOf(LF, at);
     if (lineEnd < 0 || lineEnd >= to) break;
     if (LOWER[block[at]!] === first && block[at + lower.length] === COLON && nameIs(block, at, lower)) {
-      const value = latin1(block, at + lower.length + 1, lineEnd - 1).replace(/^[ \t]+|[ \t]+$/g, "");
+      const value = trimmed(latin1(block, at + lower.length + 1, lineEnd - 1));
       found = found === undefined ? value : found + separator + value;
     }
     at = lineEnd + 1;

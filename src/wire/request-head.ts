@@ -1,4 +1,4 @@
-import { ASTERISK, COLON, CR, HOST, LF, latin1, SLASH, SP, span, TARGET, TOKEN } from "./bytes.ts";
+import { ASTERISK, COLON, CR, equalsLower, HOST, LF, latin1, SLASH, SP, span, TARGET, TOKEN } from "./bytes.ts";
 import {
   type FieldSink,
   findField,
@@ -11,6 +11,7 @@ import {
   parseFields,
   REFUSED,
   Runs,
+  trimmed,
   withoutFields,
 } from "./fields.ts";
 import { REFUSALS, type Refusal } from "./refusal.ts";
@@ -125,13 +126,10 @@ export class RequestHead implements FieldSink {
     if (at === targetFrom) return this.#refuse(REFUSALS.requestLine);
     const targetTo = at++;
 
-    if (at + 10 > end) {
-      return startsLikeVersion(bytes, at, end)
-        ? this.#cut(to, end, REFUSALS.headBytes)
-        : this.#refuse(REFUSALS.requestLine);
-    }
-    if (!startsLikeVersion(bytes, at, at + 8) || bytes[at + 8] !== CR || bytes[at + 9] !== LF) {
-      return this.#refuse(bytes[at + 8] === LF ? REFUSALS.lineEnd : REFUSALS.requestLine);
+    if (!startsLikeVersion(bytes, at, end)) return this.#refuse(REFUSALS.requestLine);
+    if (at + 10 > end) return this.#cut(to, end, REFUSALS.headBytes);
+    if (bytes[at + 8] !== CR || bytes[at + 9] !== LF) {
+      return this.#refuse(bytes[at + 8] === CR || bytes[at + 8] === LF ? REFUSALS.lineEnd : REFUSALS.requestLine);
     }
     if (bytes[at + 5] !== 0x31) return this.#refuse(REFUSALS.version);
     // A higher minor version is served as the highest we know (RFC 9110 section 2.5).
@@ -238,7 +236,7 @@ export class RequestHead implements FieldSink {
         if (this.framing < 0) this.refusal = REFUSALS.length;
         return false;
       case KNOWN.transferEncoding:
-        this.refusal = this.#codingSeen ? REFUSALS.codingNotFinal : codingRefusal(latin1(bytes, from, to));
+        this.refusal = this.#codingSeen ? REFUSALS.codingNotFinal : codingRefusal(bytes, from, to);
         this.#codingSeen = true;
         return false;
       case KNOWN.connection:
@@ -372,18 +370,22 @@ export function parseLength(bytes: Buffer, from: number, to: number): number {
   return length;
 }
 
-/** Whether Transfer-Encoding says `chunked` and nothing else (RFC 9112 section 6.1); undefined when it does. */
-export function codingRefusal(value: string): Refusal | undefined {
-  const codings = value
-    .toLowerCase()
+const CHUNKED_CODING = Buffer.from("chunked", "latin1");
+
+/**
+ * Whether Transfer-Encoding says `chunked` and nothing else (RFC 9112 section 6.1); undefined when it does.
+ * White space behind the value is refused although it is allowed: llhttp does not know `chunked` before a tab, and then
+ * frames the message otherwise.
+ */
+export function codingRefusal(bytes: Buffer, from: number, to: number): Refusal | undefined {
+  if (bytes[to] !== CR) return REFUSALS.codingNotFinal;
+  if (equalsLower(bytes, from, to, CHUNKED_CODING)) return undefined;
+  const codings = latin1(bytes, from, to)
     .split(",")
-    .map((coding) => coding.replace(/^[ \t]+|[ \t]+$/g, ""));
-  if (codings.length === 1 && codings[0] === "chunked") return undefined;
-  if (codings.includes("") || codings.indexOf("chunked") < codings.length - 1) {
-    const understood = codings.some((coding) => coding === "chunked" || coding === "");
-    return understood ? REFUSALS.codingNotFinal : REFUSALS.codingUnknown;
-  }
-  return REFUSALS.codingUnknown;
+    .map((coding) => trimmed(coding).toLowerCase());
+  const place = codings.indexOf("chunked");
+  const notFinal = codings.includes("") || (place >= 0 && place < codings.length - 1);
+  return notFinal ? REFUSALS.codingNotFinal : REFUSALS.codingUnknown;
 }
 
 function offersHttp2(upgrade: string): boolean {

@@ -138,7 +138,7 @@ export class ResponseHead implements FieldSink {
         if (this.length < 0) this.refusal = REFUSALS.length;
         return false;
       case KNOWN.transferEncoding:
-        this.refusal = this.#codingSeen ? REFUSALS.codingNotFinal : codingRefusal(latin1(bytes, from, to));
+        this.refusal = this.#codingSeen ? REFUSALS.codingNotFinal : codingRefusal(bytes, from, to);
         this.#codingSeen = true;
         return false;
       case KNOWN.connection: {
