@@ -28,4 +28,4 @@ export function paint(terminal: Terminal, color: keyof typeof COLORS, text: stri
   return terminal.colors ? `\x1b[${COLORS[color]}m${text}\x1b[0m` : text;
 }
 
-const COLORS = { red: 31, green: 32, yellow: 33, dim: 2, bold: 1 } as const;
+const COLORS = { red: 31, green: 32, yellow: 33 } as const;

@@ -164,6 +164,48 @@ function checkRoute(route: Block, path: KeyPath, { mistakes }: Checked, use: Use
   if (route.upstream !== undefined) use(route.upstream, [...path, "upstream"]);
   checkSplit(route, path, mistakes, use);
   checkStrip(route, path, mistakes);
+  checkAnswer(route, path, mistakes);
+  for (const block of BLOCKS_OF_FIELDS) checkFieldsTwice(route, path, block, mistakes);
+}
+
+const BLOCKS_OF_FIELDS: readonly KeyPath[] = [
+  ["match", "headers"],
+  ["headers", "request", "set"],
+  ["headers", "request", "add"],
+  ["headers", "response", "set"],
+  ["headers", "response", "add"],
+  ["respond", "headers"],
+];
+
+/** Names of fields are the same in upper and lower case. */
+function checkFieldsTwice(route: Block, base: KeyPath, block: KeyPath, mistakes: Finding[]): void {
+  const fields = at(route, block);
+  if (!isBlock(fields)) return;
+  const seen = new Set<string>();
+  for (const name of Object.keys(fields)) {
+    if (seen.has(name.toLowerCase())) {
+      mistakes.push({
+        code: "CONFIG_DUPLICATE_KEY",
+        path: [...base, ...block, name],
+        at: "key",
+        wrong: `the field ${quote(name)} stands here twice, in different case`,
+        fix: "Keep one",
+      });
+    }
+    seen.add(name.toLowerCase());
+  }
+}
+
+function checkAnswer(route: Block, path: KeyPath, mistakes: Finding[]): void {
+  const status = Number(at(route, ["respond", "status"]));
+  const body = at(route, ["respond", "body"]);
+  if (![204, 205, 304].includes(status) || typeof body !== "string" || body === "") return;
+  mistakes.push({
+    code: "CONFIG_STATUS",
+    path: [...path, "respond", "body"],
+    wrong: `an answer with status ${status} has no body`,
+    fix: "Leave body out, or choose another status",
+  });
 }
 
 function checkSplit(route: Block, base: KeyPath, mistakes: Finding[], use: Use): void {
@@ -211,6 +253,7 @@ function checkUpstream(name: string, upstream: unknown, { mistakes }: Checked): 
   const path = ["upstreams", name];
   const named = check.name(name);
   if (isWrong(named)) mistakes.push({ code: named.code, path, at: "key", wrong: named.wrong, fix: named.fix });
+  checkHealth(upstream, path, mistakes);
   if (!isBlock(upstream) || !Array.isArray(upstream.backends)) return;
   const backends = listAt(upstream, "backends");
   if (backends.length === 0) {
@@ -229,6 +272,23 @@ function checkUpstream(name: string, upstream: unknown, { mistakes }: Checked): 
     });
   }
   checkTwice(backends, path, mistakes);
+}
+
+const HTTP_ONLY = ["path", "method", "host", "expectStatus", "expectBody"];
+
+function checkHealth(upstream: unknown, path: KeyPath, mistakes: Finding[]): void {
+  const health = at(upstream, ["healthCheck"]);
+  if (!isBlock(health) || (health.type !== undefined && health.type !== "tcp")) return;
+  for (const key of HTTP_ONLY) {
+    if (health[key] === undefined) continue;
+    mistakes.push({
+      code: "CONFIG_HEALTH_CHECK",
+      path: [...path, "healthCheck", key],
+      at: "key",
+      wrong: `${key} has no meaning for a tcp check`,
+      fix: "Write type: http beside it, or leave it out",
+    });
+  }
 }
 
 function checkTwice(backends: readonly unknown[], path: KeyPath, mistakes: Finding[]): void {

@@ -16,6 +16,7 @@ export interface Shape {
   readonly required?: readonly string[];
   readonly additionalProperties?: boolean;
   readonly examples?: readonly unknown[];
+  readonly description?: string;
 }
 
 /**
@@ -165,9 +166,16 @@ export function listOf(words: readonly string[]): string {
   return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
 }
 
-/** A list, or one entry in its place. Resolved to a list. */
+/** A list of at least one entry, or one entry in its place. Resolved to a list. */
 export function listOrOne<T extends z.ZodType>(entry: T) {
-  return z
-    .union([z.array(entry), entry])
-    .transform((value): z.output<T>[] => (Array.isArray(value) ? value : [value]) as z.output<T>[]);
+  return z.union([z.array(entry), entry]).transform((value, context): z.output<T>[] => {
+    if (Array.isArray(value) && value.length === 0) {
+      const params = {
+        code: "CONFIG_TYPE" satisfies MistakeCode,
+        fix: "Write at least one entry, or leave the key out",
+      };
+      context.addIssue({ code: "custom", message: "this list is empty", params });
+    }
+    return (Array.isArray(value) ? value : [value]) as z.output<T>[];
+  });
 }

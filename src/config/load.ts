@@ -80,7 +80,7 @@ async function loadModule(file: string, environment: Environment): Promise<Loade
   const jiti = createJiti(pathToFileURL(resolve(file)).href, {
     fsCache: false,
     moduleCache: false,
-    interopDefault: true,
+    interopDefault: false,
     alias: ownModules(),
   });
   try {

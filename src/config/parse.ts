@@ -66,7 +66,10 @@ export function parseConfig(text: string, { file, format, environment }: ParseOp
       () => undefined,
     );
   }
-  return resolve(data, findings, file, (path, at) => position(offsetOf(tree, path, at)), syntax);
+  const locate: Locate = (path, at) => position(offsetOf(tree, path, at));
+  const tooMuch = findings.filter(({ code }) => code === "CONFIG_ALIASES");
+  if (tooMuch.length > 0) return refused(file, tooMuch, locate);
+  return resolve(data, findings, file, locate, syntax);
 }
 
 /** How data is to be named. */
@@ -96,7 +99,8 @@ function resolve(
 ): Loaded {
   const result = settingsSchema.safeParse(data);
   const together = checkTogether(data);
-  const findings = [...(result.success ? [] : schemaFindings(result.error.issues, data)), ...together.mistakes];
+  // The checks between the parts say more of what the schema only finds missing, so theirs come first.
+  const findings = [...together.mistakes, ...(result.success ? [] : schemaFindings(result.error.issues, data))];
   // What could not be read is missing to the schema, which would say so once more.
   const fresh = findings.filter(({ path }) => !reading.some((each) => startsWith(path, each.path)));
   const place = (finding: Finding): Mistake =>

@@ -32,14 +32,18 @@ function findingsOf(issue: Issue, base: KeyPath, data: unknown): Finding[] {
       return unionFindings(issue, path, data);
     case "custom":
       return [customFinding(issue, path)];
+    case "invalid_key":
+      return issue.issues
+        .flatMap((each) => findingsOf(each, path, data))
+        .map((finding) => ({ ...finding, at: "key" as const }));
     default:
       return [wrongKind(path, value, expectedWords([issue]))];
   }
 }
 
 function customFinding(issue: Extract<Issue, { code: "custom" }>, path: KeyPath): Finding {
-  const { code, fix, at: where } = issue.params as { code: MistakeCode; fix: string; at?: "key" };
-  return { code, path, wrong: issue.message, fix, ...(where === undefined ? {} : { at: where }) };
+  const { code, fix } = issue.params as { code: MistakeCode; fix: string };
+  return { code, path, wrong: issue.message, fix };
 }
 
 function wrongKind(path: KeyPath, value: unknown, expected: readonly string[]): Finding {

@@ -230,8 +230,6 @@ const pool = z.strictObject({
     ),
 });
 
-const HTTP_ONLY = ["path", "method", "host", "expectStatus", "expectBody"] as const;
-
 const healthCheck = z
   .union([
     off,
@@ -265,18 +263,6 @@ const healthCheck = z
         .describe("`type: http`: text the answer has to contain within its first 64 KiB. Default: any body will do."),
     }),
   ])
-  .superRefine((value, context) => {
-    if (value === false || value.type === "http") return;
-    for (const key of HTTP_ONLY) {
-      if (value[key] === undefined) continue;
-      context.addIssue({
-        code: "custom",
-        path: [key],
-        message: `${key} has no meaning for a tcp check`,
-        params: { code: "CONFIG_HEALTH_CHECK", fix: "Write type: http beside it, or leave it out" },
-      });
-    }
-  })
   .transform((value) => {
     if (value === false) return false;
     const { type, interval, timeout, unhealthyAfter, healthyAfter } = value;

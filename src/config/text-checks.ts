@@ -175,7 +175,7 @@ export function pathMistake(text: string): Wrong | undefined {
     };
   }
   if (/(^|[/\\])(\.|%2e){1,2}([/\\]|$)/i.test(text)) {
-    return { code, wrong: `${quote(text)} holds a dot segment`, fix: "Write the path without . and .." };
+    return { code, wrong: `${quote(text)} holds a dot segment`, fix: "Write the path it resolves to" };
   }
   return undefined;
 }

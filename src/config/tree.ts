@@ -81,7 +81,12 @@ class Unfolding {
     const wrong = deep
       ? `this is nested more than ${DEEPEST} deep`
       : `the file unfolds into more than ${MOST_VALUES} values`;
-    this.findings.push({ code: "CONFIG_ALIASES", path, wrong, fix: "Write it flatter, with fewer aliases" });
+    this.findings.push({
+      code: "CONFIG_ALIASES",
+      path: path.slice(0, 2),
+      wrong,
+      fix: "Write it flatter, with fewer aliases",
+    });
     return undefined;
   }
 

@@ -9,7 +9,7 @@ const MOST_SYNTAX_MISTAKES = 5;
 export function parseYaml(text: string): Parsed {
   let document: Document.Parsed;
   try {
-    document = parseDocument(text, { prettyErrors: false, logLevel: "silent", uniqueKeys: false, schema: "core" });
+    document = parseDocument(text, { prettyErrors: false, logLevel: "error", uniqueKeys: false, schema: "core" });
   } catch {
     // The parser calls itself for each level of nesting.
     return only(0, "the file is nested too deeply to be read", "Write it flatter");
@@ -20,7 +20,7 @@ export function parseYaml(text: string): Parsed {
       code: "CONFIG_SYNTAX" as const,
       path: [],
       offset: error.pos[0],
-      wrong: `this is not valid YAML: ${sentence(error.message)}`,
+      wrong: `this is not valid YAML: ${reason(error.code, error.message)}`,
       fix: HINTS[error.code] ?? "Correct the line, or the one before it",
     }));
     return { tree: undefined, findings };
@@ -28,8 +28,11 @@ export function parseYaml(text: string): Parsed {
   return new Converting(document).parsed();
 }
 
-function sentence(text: string): string {
-  return text.replace(/\s+/g, " ").replace(/\.$/, "");
+/** What the parser says, without what only makes sense to a programmer. */
+function reason(code: string, message: string): string {
+  if (code === "MULTIPLE_DOCS") return "a second document begins here";
+  if (message.includes("call stack")) return "it is nested too deeply";
+  return message.replace(/\s+/g, " ").replace(/\.$/, "");
 }
 
 const HINTS: Readonly<Record<string, string>> = {
@@ -57,7 +60,10 @@ class Converting {
   }
 
   parsed(): Parsed {
-    return { tree: this.#tree(this.#document.contents, 0), findings: this.#findings };
+    const tree = this.#tree(this.#document.contents, 0);
+    // What an alias within itself stands for cannot be said, so nothing else can be told either.
+    const readable = this.#findings.every(({ code }) => code !== "CONFIG_ALIASES");
+    return { tree: readable ? tree : undefined, findings: this.#findings };
   }
 
   #tree(node: Node | null, fallback: number): Tree {

@@ -15,7 +15,7 @@ test("what is an address is what the platform says is one", () => {
       // A zone is an address to the platform, not to a configuration.
       expect(parseIp(text)?.version ?? 0).toBe(text.includes("%") ? 0 : isIP(text));
     }),
-    { numRuns: 5000 },
+    { numRuns: 5000, seed: 1 },
   );
 });
 
@@ -54,7 +54,7 @@ test("a block takes in what the platform's own list takes in", () => {
       const near = new CidrSet([block]).has(address);
       expect(near).toBe(inside(address, block));
     }),
-    { numRuns: 3000 },
+    { numRuns: 3000, seed: 1 },
   );
 });
 
@@ -64,7 +64,7 @@ test("many blocks together take in what each takes in", () => {
       const expected = blocks.some((block) => new CidrSet([block]).has(address));
       expect(new CidrSet(blocks).has(address)).toBe(expected);
     }),
-    { numRuns: 2000 },
+    { numRuns: 2000, seed: 1 },
   );
 });
 

@@ -126,6 +126,6 @@ test("no path that a backend resolves by the rules of URLs leaves the prefix", (
       const sent = rewriteTarget(below, target);
       if (sent !== undefined) expect(new URL(sent, "http://backend.test").pathname).toMatch(/^\/v1\//);
     }),
-    { numRuns: 5000 },
+    { numRuns: 5000, seed: 1 },
   );
 });

@@ -168,7 +168,7 @@ test("look-ups find what walking the routes one by one finds", () => {
         }
       },
     ),
-    { numRuns: 1000 },
+    { numRuns: 1000, seed: 1 },
   );
 });
 

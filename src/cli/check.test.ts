@@ -1,0 +1,208 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { inDirectory, speak } from "../../test/support/terminal.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "spillway-check-"));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const file = join(directory, "shop.yaml");
+writeFileSync(
+  file,
+  `admin: { token: "\${TOKEN:-s3cret}" }
+listeners:
+  - listen: 127.0.0.1:8080
+    routes:
+      - match: { host: "*.shop.test", path: /v1/*, method: [GET], headers: { x-canary: "1" }, query: { beta: true }, client: 192.0.2.0/24 }
+        rewrite: { stripPrefix: /v1, addPrefix: /api }
+        headers: { request: { remove: [cookie] } }
+        timeout: 1500ms
+        upstream: api
+      - { name: canary, match: { path: /checkout/* }, split: [{ upstream: web, weight: 95 }, { upstream: api, weight: 5 }] }
+      - { match: { path: /old }, redirect: { to: "https://shop.test/new", status: 308 } }
+      - { match: { path: { regex: "^/u/[0-9]+$" } }, respond: { status: 410 } }
+      - { match: { path: /files/* }, upstream: web }
+  - { listen: "unix:/run/shop.sock", upstream: web }
+upstreams:
+  web:
+    backends: [http://10.0.0.1:3000, { url: "http://10.0.0.2:3000", id: b, weight: 3 }, { url: "http://10.0.0.3:3000", state: drain }]
+  api:
+    balance: { policy: consistent-hash, key: header:x-user }
+    backends: [http+unix:/run/api.sock]
+    healthCheck: { type: http, path: /healthz }
+    pool: { queue: false }
+`,
+);
+
+test("a configuration is explained in words: routes, backends, health, and what took its default", async () => {
+  const { exitCode, out, err } = await speak(["check", file]);
+  expect({ exitCode, err }).toEqual({ exitCode: 0, err: `${file} is fine.\n` });
+  expect(out.split("\n\nNot written")[0]).toBe(
+    `Listener 127.0.0.1:8080 (HTTP/1.1, no proxy in front is believed)
+  route-1  host *.shop.test, paths below /v1/, method GET, header x-canary "1", query beta, clients in 192.0.2.0/24  -> upstream api, /v1 stripped, /api put in front, 1 request field changed, within 1500ms
+  canary   paths below /checkout/                                        -> 95 % upstream web, 5 % upstream api
+  route-3  path /old                                                     -> redirect 308 to https://shop.test/new
+  route-4  paths like ^/u/[0-9]+$                                        -> answer 410
+  route-5  paths below /files/                                           -> upstream web
+  anything else: 404
+
+Listener unix:/run/shop.sock (HTTP/1.1, no proxy in front is believed)
+  web  everything  -> upstream web
+
+Upstream web (weighted-round-robin, 3 backends)
+  10.0.0.1:3000       weight 1, 25 %  at most 256 connections
+  b at 10.0.0.2:3000  weight 3, 75 %  at most 256 connections
+  10.0.0.3:3000       draining        at most 256 connections
+  health: a connection every 5s; down after 3 failures in a row, up after 1 good
+  when all connections are busy: up to 1024 exchanges wait 1s
+  time to connect 2s, to the response 30s, between parts of it 1m
+
+Upstream api (consistent-hash, key header:x-user, virtualNodes 150, 1 backend)
+  unix:/run/api.sock  weight 1, 100 %  at most 256 connections
+  health: GET /healthz every 5s; down after 3 failures in a row, up after 1 good
+  when all connections are busy: 503 at once
+  time to connect 2s, to the response 30s, between parts of it 1m
+
+Admin API 127.0.0.1:9900 (changes need the token)
+Workers: 1. Log level info, no access log.`,
+  );
+  expect(out).toContain("\n  workers 1\n");
+  expect(out).toContain("  listeners[0].timeouts: head 10s, idle 60s, body 60s, tunnel 1h, drain 30s\n");
+  expect(out).toContain(
+    "  upstreams.web.healthCheck: type tcp, interval 5s, timeout 1s, unhealthyAfter 3, healthyAfter 1\n",
+  );
+});
+
+test("--json holds the settings with what is unlimited as the file would say it, and no secret", async () => {
+  const { exitCode, out } = await speak(["check", file, "--json"]);
+  expect(exitCode).toBe(0);
+  expect(out).not.toContain("s3cret");
+  expect(JSON.parse(out)).toMatchObject({
+    ok: true,
+    file,
+    warnings: [],
+    settings: {
+      admin: { token: "(set)" },
+      listeners: [{ limits: { bodyBytes: "unlimited" }, timeouts: { head: 10_000 } }, {}],
+    },
+  });
+});
+
+test("mistakes are printed all together, and as JSON where that is asked for", async () => {
+  const wrong = join(directory, "wrong.yaml");
+  writeFileSync(wrong, "workers: 0\nlisteners: []\nupstreams: {}\n");
+  const { exitCode, out, err } = await speak(["check", wrong]);
+  expect({ exitCode, out }).toEqual({ exitCode: 2, out: "" });
+  expect(err).toBe(
+    `${wrong}:1:10 workers: 0 is too small. Write a whole number from 1 to 256, or auto.   [CONFIG_NUMBER]\n${wrong}:2:1 listeners: there is no listener. Write at least one: - listen: 127.0.0.1:8080.   [CONFIG_LISTENERS]\n${wrong}: 2 mistakes.\n`,
+  );
+  const json = await speak(["check", wrong, "--json"]);
+  expect(JSON.parse(json.out)).toMatchObject({
+    ok: false,
+    mistakes: [{ code: "CONFIG_NUMBER", position: { line: 1, column: 10 }, key: "workers" }, {}],
+  });
+});
+
+test("a warning is told and stops nothing", async () => {
+  const spare = join(directory, "spare.yaml");
+  writeFileSync(
+    spare,
+    'listeners: [{ listen: ":8080", upstream: web }]\nupstreams: { web: { backends: [http://a] }, spare: { backends: [http://a] } }\n',
+  );
+  const { exitCode, err } = await speak(["check", spare]);
+  expect(exitCode).toBe(0);
+  expect(err).toContain("warning ");
+  expect(err).toContain("[CONFIG_UPSTREAM_UNUSED]");
+});
+
+test("without a name, the file that lies here is taken", async () => {
+  const here = join(directory, "here");
+  mkdirSync(here);
+  await inDirectory(here, async () => {
+    writeFileSync(
+      "spillway.json",
+      '{ "listeners": [{ "listen": ":8080", "upstream": "web" }], "upstreams": { "web": { "backends": ["http://a"] } } }',
+    );
+    expect((await speak(["check"])).err).toBe("spillway.json is fine.\n");
+    writeFileSync("spillway.yaml", "workers: 1\n");
+    expect((await speak(["check"])).err).toContain("spillway.yaml: 2 mistakes.");
+  });
+});
+
+describe("--request says which route takes a request and why those before it do not", () => {
+  test("in words", async () => {
+    const { exitCode, out } = await speak(["check", file, "--request", "POST http://eu.shop.test:8080/v1/x?beta"]);
+    expect(exitCode).toBe(0);
+    expect(out).toBe(`POST /v1/x?beta for eu.shop.test:8080 on 127.0.0.1:8080
+  route-1  method POST is not GET
+  canary   path /v1/x does not begin with /checkout/
+  route-3  path /v1/x is not /old
+  route-4  path /v1/x does not match ^/u/[0-9]+$
+  route-5  path /v1/x does not begin with /files/
+  -> no route takes it: 404
+
+POST /v1/x?beta for eu.shop.test:8080 on unix:/run/shop.sock
+  web  takes it
+  -> upstream web: POST /v1/x?beta
+`);
+  });
+
+  test("with fields and a client, down to what the backend is asked for", async () => {
+    const { out } = await speak([
+      "check",
+      file,
+      "-r",
+      "GET http://eu.shop.test/v1/x?beta",
+      "-H",
+      "X-Canary: 1",
+      "--client",
+      "192.0.2.7",
+    ]);
+    expect(out).toContain("  route-1  takes it\n  canary   not reached\n");
+    expect(out).toContain(
+      "-> upstream api, /v1 stripped, /api put in front, 1 request field changed, within 1500ms: GET /api/x?beta\n",
+    );
+  });
+
+  test("as JSON", async () => {
+    const { exitCode, out } = await speak([
+      "check",
+      file,
+      "--json",
+      "--request",
+      "/old",
+      "--header",
+      "Host: shop.test",
+    ]);
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({
+      request: { method: "GET", host: "shop.test", target: "/old", client: "127.0.0.1" },
+      listeners: [
+        {
+          taken: "route-3",
+          target: null,
+          refused: false,
+          action: { kind: "redirect", status: 308 },
+          routes: [{ verdict: "passed" }, {}, { verdict: "taken" }, {}, { verdict: "later" }],
+        },
+        { taken: "web", target: "/old" },
+      ],
+    });
+  });
+
+  test("and when its path would be refused", async () => {
+    const { out } = await speak(["check", file, "--request", "http://shop.test/files/../checkout/x"]);
+    expect(out).toContain("  route-5  takes it\n  -> its path leads out of the prefix, or into another route: 400\n");
+  });
+
+  test("with exit code 1 when no route of any listener takes it", async () => {
+    const none = join(directory, "none.yaml");
+    writeFileSync(
+      none,
+      'listeners: [{ listen: ":8080", routes: [{ match: { path: /a }, respond: {} }] }]\nupstreams: {}\n',
+    );
+    expect((await speak(["check", none, "--request", "/b"])).exitCode).toBe(1);
+    expect((await speak(["check", none, "--request", "/a"])).exitCode).toBe(0);
+  });
+});
