@@ -103,7 +103,12 @@ export class BackendConnection implements ConnectionHandler {
         return;
       }
       if (end === REFUSED) return reader.malformed(head.refusal!.code);
-      if (head.status === 101) return reader.switched(head, bytes, end, to);
+      if (head.status === 101) {
+        reader.switched(head, bytes, end, to);
+        // From now on everything is the tunnel's, which began on this connection within the call.
+        this.#inBody = true;
+        return;
+      }
       if (head.status >= 200) {
         this.#inBody = true;
         return reader.responded(head, bytes, end, to);
