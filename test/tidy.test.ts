@@ -40,7 +40,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   pool: ["policy", "time"],
   config: ["policy"],
   proxy: ["policy", "metrics", "wire", "pool", "time", "config"],
-  admin: ["policy", "metrics", "config"],
+  admin: ["policy", "metrics", "config", "proxy"],
   control: ["policy", "metrics", "pool", "time", "config", "proxy", "admin"],
   cli: ["policy", "metrics", "time", "config", "proxy", "control", "admin"],
 };

@@ -3,8 +3,8 @@ import { createServer, type Server } from "node:http";
 import type { ListenOptions } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import { formatAddress } from "../config/values.ts";
-import { removeStaleSocket } from "../control/stale-socket.ts";
 import { type BoundAddress, ListenError } from "../proxy/data-plane-api.ts";
+import { removeStaleSocket } from "../proxy/transport/stale-socket.ts";
 import { adminApp } from "./app.ts";
 import type { AdminSource } from "./source.ts";
 

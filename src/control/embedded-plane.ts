@@ -3,11 +3,11 @@ import { SharedCounts } from "../metrics/shared-counts.ts";
 import { Stripe } from "../metrics/stripe.ts";
 import { SeededRandom } from "../policy/model/random.ts";
 import type { BoundAddress, DataPlane, DataPlaneInit, DataPlaneInspection } from "../proxy/data-plane-api.ts";
+import { removeStaleSocket } from "../proxy/transport/stale-socket.ts";
 import { AccessLogBatch } from "./access-log-batch.ts";
 import type { DataPlaneParts, DataPlanes } from "./data-planes.ts";
 import { countDroppedLines } from "./dropped-lines.ts";
 import { limitLog } from "./log-limiter.ts";
-import { removeStaleSocket } from "./stale-socket.ts";
 
 /** What an embedded data plane is made of. */
 export interface EmbeddedPlaneInit extends DataPlaneParts {

@@ -3,10 +3,10 @@ import { formatAddress } from "../config/values.ts";
 import { SharedCounts } from "../metrics/shared-counts.ts";
 import { Stripe } from "../metrics/stripe.ts";
 import type { BoundAddress, DataPlaneInspection } from "../proxy/data-plane-api.ts";
+import { removeStaleSocket } from "../proxy/transport/stale-socket.ts";
 import type { DataPlaneParts, DataPlanes } from "./data-planes.ts";
 import { type HeldAddress, holdAddress } from "./hold-address.ts";
 import type { FromWorker, ToWorker, WorkerBind } from "./messages.ts";
-import { removeStaleSocket } from "./stale-socket.ts";
 import { type SeatOwner, WorkerSeat } from "./worker-seat.ts";
 import type { StartThread, ThreadEnd, ThreadEvents, WorkerThread } from "./worker-thread.ts";
 

@@ -1,6 +1,6 @@
 import { lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
-import { ListenError } from "../proxy/data-plane-api.ts";
+import { ListenError } from "../data-plane-api.ts";
 
 /**
  * Removes the file that a process which died left at `path`, so that the path can be bound again. A socket somebody
