@@ -7,7 +7,9 @@ const SIZES = [0, 1, 2, 1000, 16_383, 65_535, 65_536, 65_537, 262_144, 1_000_000
 
 /** Bytes of every value, so that nothing is decoded or re-encoded unseen. */
 function sample(size: number): string {
-  return Buffer.alloc(size, Buffer.from(Uint8Array.from({ length: 251 }, (_, i) => (i * 7 + 3) & 0xff))).toString("latin1");
+  return Buffer.alloc(size, Buffer.from(Uint8Array.from({ length: 251 }, (_, i) => (i * 7 + 3) & 0xff))).toString(
+    "latin1",
+  );
 }
 
 function chunked(body: string, size: number, trailer = ""): string {
@@ -63,7 +65,9 @@ describe.each(READ_MODES)("with reads by %s", (mode) => {
         async (wire) => {
           for (;;) {
             const request = await wire.request();
-            wire.write(`HTTP/1.1 200 OK\r\nContent-Length: ${request.body.length}\r\n\r\n${request.body.slice(0, first.length)}`);
+            wire.write(
+              `HTTP/1.1 200 OK\r\nContent-Length: ${request.body.length}\r\n\r\n${request.body.slice(0, first.length)}`,
+            );
             await pause(30);
             wire.write(request.body.slice(first.length));
           }
@@ -225,7 +229,7 @@ describe.each(READ_MODES)("with reads by %s", (mode) => {
   test("204 and 304 have no body, whatever their fields say, and the connections live on", async () => {
     const answers = [
       "HTTP/1.1 204 No Content\r\nX: 1\r\n\r\n",
-      "HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\nETag: \"a\"\r\n\r\n",
+      'HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\nETag: "a"\r\n\r\n',
       "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
       "HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n",
       ok("last"),
@@ -277,7 +281,7 @@ describe.each(READ_MODES)("with reads by %s", (mode) => {
       async (wire) => {
         await wire.until("\r\n\r\n");
         raw = await wire.until("0\r\n\r\n");
-        wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;sig=\"a;b\"\r\ndown\r\n0;last\r\n\r\n");
+        wire.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;sig="a;b"\r\ndown\r\n0;last\r\n\r\n');
       },
       { mode },
     );
@@ -346,7 +350,11 @@ describe.each(READ_MODES)("with reads by %s", (mode) => {
     for (let i = 0; i < 20; i++) {
       if (!wire.socket.write(piece)) await new Promise((resolve) => wire.socket.once("drain", resolve));
     }
-    await eventually(() => received === size, () => `all of it came back: ${received}`, 15_000);
+    await eventually(
+      () => received === size,
+      () => `all of it came back: ${received}`,
+      15_000,
+    );
     expect(proxy.snapshot().total.requests).toBe(1);
   }, 30_000);
 
@@ -400,7 +408,11 @@ describe.each(READ_MODES)("with reads by %s", (mode) => {
       received += text.length;
     });
     wire.socket.resume();
-    await eventually(() => received === size, () => `the rest came: ${received}`, 20_000);
+    await eventually(
+      () => received === size,
+      () => `the rest came: ${received}`,
+      20_000,
+    );
   }, 40_000);
 
   test("an upload of any size to a backend that reads slowly is held back, not held in memory", async () => {
@@ -419,7 +431,11 @@ describe.each(READ_MODES)("with reads by %s", (mode) => {
           received += text.length;
         });
         wire.socket.resume();
-        await eventually(() => received === size, () => `the rest came: ${received}`, 20_000);
+        await eventually(
+          () => received === size,
+          () => `the rest came: ${received}`,
+          20_000,
+        );
         wire.write(ok("done"));
       },
       { mode },
