@@ -23,7 +23,10 @@ test("what is commented out in it would pass too", async () => {
   expect(open).not.toBe(STARTER);
   writeFileSync(
     path,
-    `${open}  api: { backends: [http://127.0.0.1:9003] }\n`.replace(/(.*)(\nadmin:[^]*\n)( {2}api: .*\n)$/, "$1\n$3$2"),
+    `${open}  api: { backends: [http://127.0.0.1:9003] }\n`.replace(
+      /(.*)(\nadmin:[\s\S]*\n)( {2}api: .*\n)$/,
+      "$1\n$3$2",
+    ),
   );
   const { exitCode, err } = await speak(["check", path]);
   expect({ exitCode, err }).toEqual({ exitCode: 0, err: `${path} is fine.\n` });

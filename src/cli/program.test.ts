@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { speak } from "../../test/support/terminal.ts";
+import { version } from "../control/version.ts";
 import type { CommandDefinition } from "./command.ts";
 import { commands } from "./commands.ts";
-import { version } from "./program.ts";
 
 test("--version is the package's version, on stdout", async () => {
-  expect(await speak(["--version"])).toEqual({ exitCode: 0, out: `${version()}\n`, err: "" });
+  expect(await speak(["--version"])).toEqual({ exitCode: 0, out: `${version}\n`, err: "" });
 });
 
 test("help that was asked for is data; help for want of a command is a mistake", async () => {

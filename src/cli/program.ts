@@ -1,5 +1,5 @@
-import { createRequire } from "node:module";
 import { Argument, Command, CommanderError, Option } from "commander";
+import { version } from "../control/version.ts";
 import { type CommandDefinition, CommandError, type CommandOption, type ExitCode } from "./command.ts";
 import { commands, type ListedCommand } from "./commands.ts";
 import { paint, type Terminal } from "./terminal.ts";
@@ -21,11 +21,6 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
   return exitCode;
 }
 
-/** The version in package.json. */
-export function version(): string {
-  return (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
-}
-
 function failed(error: unknown, terminal: Terminal): ExitCode {
   // Commander has written its message already. Help that was asked for is no failure; help for want of a command is.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
@@ -45,7 +40,7 @@ async function buildProgram(
 ): Promise<Command> {
   const program = new Command("spillway")
     .description("A load balancer you can run, program, prove and embed.")
-    .version(version(), "-V, --version", "print the version")
+    .version(version, "-V, --version", "print the version")
     .helpOption("-h, --help", "print help")
     .helpCommand("help [command]", "print help for a command")
     .showSuggestionAfterError()

@@ -7,8 +7,10 @@ import type { settingsSchema } from "./schema.ts";
  */
 export type Settings = z.output<typeof settingsSchema>;
 
-/** A configuration as people write it; what is not required may be left out. */
-export type SettingsInput = z.input<typeof settingsSchema>;
+/** A configuration as people write it; what is not required may be left out. Read only, so that constants will do. */
+export type SettingsInput = ReadOnly<z.input<typeof settingsSchema>>;
+
+type ReadOnly<T> = T extends object ? { readonly [Key in keyof T]: ReadOnly<T[Key]> } : T;
 
 export type { Endpoint, ListenAddress } from "./values.ts";
 

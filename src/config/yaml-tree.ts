@@ -37,7 +37,7 @@ function reason(code: string, message: string): string {
 
 const HINTS: Readonly<Record<string, string>> = {
   TAB_AS_INDENT: "Indent with spaces",
-  BAD_INDENT: "Indent all keys of a block alike",
+  BAD_INDENT: "Close what is open, and indent all keys of a block alike",
   MULTIPLE_DOCS: "Keep one document to a file: remove the second ---",
   TAG_RESOLVE_FAILED: "Leave the tag (!...) out",
   MISSING_CHAR: "Close what is open: a quote, a bracket or a brace",
