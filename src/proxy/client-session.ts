@@ -1,6 +1,7 @@
 import type { Timer } from "../time/clock.ts";
 import { LF } from "../wire/bytes.ts";
 import { INCOMPLETE, REFUSED } from "../wire/fields.ts";
+import type { Refusal } from "../wire/refusal.ts";
 import { RequestHead, UNTIL_CLOSE } from "../wire/request-head.ts";
 import type { BodyRelay, Encoding } from "./body-relay.ts";
 import { Exchange } from "./exchange.ts";
@@ -48,7 +49,8 @@ export class ClientSession implements ConnectionHandler {
   readonly connection: Connection;
   readonly listener: Listener;
   readonly services: Services;
-  readonly #head: RequestHead;
+  /** Kept from request to request, because a client mostly repeats itself; given up when it is idle. */
+  #head: RequestHead | undefined;
   readonly #peer: string;
   readonly #trusted: boolean;
   readonly #timer: Timer;
@@ -83,8 +85,6 @@ export class ClientSession implements ConnectionHandler {
     const { peer } = connection;
     this.#peer = peer.startsWith("::ffff:") ? peer.slice(7) : peer;
     this.#trusted = listener.trusts(this.#peer);
-    this.#head = new RequestHead(listener.limits, listener.fieldNames);
-    this.#head.client = this.#peer;
     this.#timer = services.clock.timer(() => this.#late());
     this.#idleSinceMs = services.clock.now();
     this.#awaitRequest();
@@ -121,30 +121,39 @@ export class ClientSession implements ConnectionHandler {
         this.#keep(bytes, at, to);
         break;
       } else {
-        const end = this.#head.parse(bytes, at, to);
+        const head = this.#head ?? this.#newHead();
+        const end = head.parse(bytes, at, to);
         if (end === INCOMPLETE) {
           this.#keep(bytes, at, to);
           this.#awaitHead();
           break;
         }
         if (end === REFUSED) {
-          this.#refuse();
+          this.#refuse(head.refusal!);
           break;
         }
-        at = this.#begin(bytes, end, to);
+        at = this.#begin(head, bytes, end, to);
       }
     }
     this.#consuming = false;
   }
 
-  #begin(bytes: Buffer, from: number, to: number): number {
+  #newHead(): RequestHead {
+    const head = new RequestHead(this.listener.limits, this.listener.fieldNames);
+    head.client = this.#peer;
+    this.#head = head;
+    this.#fieldsVersion = -1;
+    return head;
+  }
+
+  #begin(head: RequestHead, bytes: Buffer, from: number, to: number): number {
     const { services } = this;
-    const exchange = new Exchange(this, this.#head, services.clock.now());
+    const exchange = new Exchange(this, head, services.clock.now());
     this.#reader = exchange;
     this.#phase = "exchange";
-    this.#keepAlive = this.#head.keepAlive;
+    this.#keepAlive = head.keepAlive;
     this.#endsWithClose = false;
-    if (this.#trusted) this.#head.client = clientOf(this.#head, this.#peer, this.listener);
+    if (this.#trusted) head.client = clientOf(head, this.#peer, this.listener);
     if (++this.#requests >= this.listener.limits.requestsPerConnection) this.#keepAlive = false;
     const at = exchange.begin(bytes, from, to);
     if (this.#inputEnded && this.#reader === exchange) this.#awaitHalfClosed();
@@ -170,8 +179,7 @@ export class ClientSession implements ConnectionHandler {
     this.#consume(stash, 0, stash.length);
   }
 
-  #refuse(): void {
-    const { status, code, message } = this.#head.refusal!;
+  #refuse({ status, code, message }: Refusal): void {
     this.services.stripe.rejected(status);
     this.services.accessLog?.refused(this.#peer, status, code);
     this.write(refusalText(status, message, this.services.date()));
@@ -286,7 +294,7 @@ export class ClientSession implements ConnectionHandler {
     const unread = this.#reader?.requestUnread === true;
     this.#reader = undefined;
     if (!this.#keepAlive) return this.#close(unread || this.#stash !== undefined);
-    if (this.#head.bulky) this.#head.forget();
+    if (this.#head?.bulky === true) this.#head = undefined;
     if (!this.#blocked) this.#next();
   }
 
@@ -304,7 +312,7 @@ export class ClientSession implements ConnectionHandler {
     this.#reader = this.#tunnel = tunnel;
     this.#routeTimer?.clear();
     this.#phase = "exchange";
-    this.#head.forget();
+    this.#head = undefined;
     this.takeStash();
     if (this.#inputEnded) tunnel.clientEnded();
   }
@@ -357,7 +365,7 @@ export class ClientSession implements ConnectionHandler {
       case "idle": {
         const left = this.listener.timeouts.idle - (this.services.clock.now() - this.#idleSinceMs);
         if (left <= 0) return this.#destroy();
-        this.#head.forget();
+        this.#head = undefined;
         this.#fields = "";
         return this.#timer.set(left);
       }

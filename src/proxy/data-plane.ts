@@ -1,5 +1,6 @@
 import type { ListenOptions } from "node:net";
 import type { ListenerSettings } from "../config/settings.ts";
+import { formatAddress } from "../config/values.ts";
 import { compileRoutes } from "../policy/route/table.ts";
 import type { Timer } from "../time/clock.ts";
 import { AccessLog } from "./access-log.ts";
@@ -120,8 +121,7 @@ class NetDataPlane implements DataPlane {
       return await this.#transport.listen(options, (connection) => listener.accepted(connection));
     } catch (error) {
       const { code = "UNKNOWN", message } = error as NodeJS.ErrnoException;
-      const address = listen.kind === "unix" ? `unix:${listen.path}` : `${listen.host ?? ""}:${listen.port}`;
-      throw new ListenError(code, address, message, { cause: error });
+      throw new ListenError(code, formatAddress(listen), message, { cause: error });
     }
   }
 

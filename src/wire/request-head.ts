@@ -167,16 +167,6 @@ export class RequestHead implements FieldSink {
     return findField(this.#block, 0, this.#blockLength, name, name === "cookie" ? "; " : ", ");
   }
 
-  /** Forgets what only a repeated request could use, to keep idle connections small. */
-  forget(): void {
-    this.#block = EMPTY;
-    this.#blockLength = 0;
-    this.#blockMinor = -1;
-    this.blockVersion++;
-    this.#blockHost = this.#blockHostText = this.host = this.hostText = this.kept = this.target = "";
-    this.forwardedFor = this.forwardedHost = this.forwardedProto = this.forwarded = this.requestId = "";
-  }
-
   /** Whether the remembered field block is too large to be kept while the connection is idle. */
   get bulky(): boolean {
     return this.#block.length > MAX_MEMO_BYTES;
