@@ -94,7 +94,7 @@ export class Wire {
   async gone(withinMs = PATIENCE_MS): Promise<void> {
     this.socket.resume();
     await this.#wait(() => this.closed || this.ended, "the connection to close", true, withinMs);
-    this.socket.destroy();
+    this.socket.end();
   }
 
   /** One request, whole. */
