@@ -1,6 +1,6 @@
 // What parsing one request head costs, without sockets: `npm run build && node bench/wire.mjs [DIR]`.
-// DIR is where the compiled files lie (default: dist). Compare with the byte-loop and memo rows of the codec table in
-// docs/performance.md. Warm-up 200,000 heads, then 1,000,000 in slices of 5,000.
+// DIR is where the compiled files lie (default: dist). "First" is a head whose fields differ from the ones before,
+// "repeated" one whose fields are remembered. Warm-up 200,000 heads, then 1,000,000 in slices of 5,000.
 import { pathToFileURL } from "node:url";
 
 const WARM_UP = 200_000;
