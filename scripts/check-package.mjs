@@ -11,9 +11,9 @@ const run = (/** @type {string} */ command, /** @type {string[]} */ ...args) =>
   execFileSync(command, args, { cwd: dir, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }).trim();
 
 try {
-  const packed = JSON.parse(
-    execFileSync("npm", ["pack", "--json", "--pack-destination", dir], { cwd: root, encoding: "utf8" }).replace(/^[^[{]*(?=[[{]\s*["{\n])/, ""),
-  );
+  // The build has run before: its output would stand in the way of the JSON.
+  const pack = ["pack", "--json", "--ignore-scripts", "--pack-destination", dir];
+  const packed = JSON.parse(execFileSync("npm", pack, { cwd: root, encoding: "utf8" }));
   const { filename } = Array.isArray(packed) ? packed[0] : Object.values(packed)[0];
   writeFileSync(join(dir, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
   run("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", `./${filename}`);

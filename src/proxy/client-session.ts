@@ -125,7 +125,9 @@ export class ClientSession implements ConnectionHandler {
         const end = head.parse(bytes, at, to);
         if (end === INCOMPLETE) {
           this.#keep(bytes, at, to);
-          this.#awaitHead();
+          // What a client that has ended its side left unfinished stays so.
+          if (this.#inputEnded) this.#close(false);
+          else this.#awaitHead();
           break;
         }
         if (end === REFUSED) {
@@ -208,7 +210,7 @@ export class ClientSession implements ConnectionHandler {
       reader.clientGone();
       return this.#destroy();
     }
-    this.#keepAlive = false;
+    if (this.#stash === undefined) this.#keepAlive = false;
     this.#awaitHalfClosed();
   }
 
@@ -264,7 +266,8 @@ export class ClientSession implements ConnectionHandler {
 
   /** Whether the client may send another request after this response; settled as its head is written. */
   settleKeepAlive(framing: number, encoding: Encoding): boolean {
-    if (this.services.draining || this.#inputEnded) this.#keepAlive = false;
+    const last = this.#inputEnded && this.#stash === undefined;
+    if (this.services.draining || last) this.#keepAlive = false;
     // A body without an end of its own, or one whose chunks were taken off, ends with the connection.
     this.#endsWithClose = (framing === UNTIL_CLOSE && encoding === "as-is") || encoding === "data-only";
     if (this.#endsWithClose) this.#keepAlive = false;
@@ -340,7 +343,7 @@ export class ClientSession implements ConnectionHandler {
   #next(): void {
     this.#awaitRequest();
     if (!this.#consuming) this.takeStash();
-    if (this.#inputEnded && this.#reader === undefined && this.#phase === "idle") this.#destroy();
+    if (this.#inputEnded && this.#phase === "idle") this.#close(false);
   }
 
   #awaitRequest(): void {
