@@ -1,4 +1,5 @@
 import { Argument, Command, CommanderError, Option } from "commander";
+import { TOO_MANY_FILES } from "../control/listen-advice.ts";
 import { version } from "../control/version.ts";
 import { type CommandDefinition, CommandError, type CommandOption, type ExitCode } from "./command.ts";
 import { commands, type ListedCommand } from "./commands.ts";
@@ -10,10 +11,10 @@ import { paint, type Terminal } from "./terminal.ts";
  */
 export async function runCommandLine(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
   let exitCode: ExitCode = 0;
-  const program = await buildProgram(argv, terminal, (code) => {
-    exitCode = code;
-  });
   try {
+    const program = await buildProgram(argv, terminal, (code) => {
+      exitCode = code;
+    });
     await program.parseAsync(argv, { from: "user" });
   } catch (error) {
     return failed(error, terminal);
@@ -28,6 +29,10 @@ function failed(error: unknown, terminal: Terminal): ExitCode {
   if (error instanceof CommandError) {
     terminal.err(`${problem} ${error.message}\n`);
     return error.exitCode;
+  }
+  if ((error as NodeJS.ErrnoException | undefined)?.code === "EMFILE") {
+    terminal.err(`${problem} ${TOO_MANY_FILES}\n`);
+    return 1;
   }
   terminal.err(`${problem} ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   return 1;

@@ -44,6 +44,10 @@ function framingFields(response: ResponseHead, encoding: Encoding): string {
 
 function connectionField(exchange: Exchange, response: ResponseHead, keepAlive: boolean): string {
   if (response.status === 101) return `connection: upgrade\r\nupgrade: ${response.upgrade}\r\n`;
+  // RFC 9110 section 15.5.22: 426 names what it wants to be upgraded to.
+  if (response.status === 426 && response.upgrade !== "") {
+    return `connection: upgrade${keepAlive ? "" : ", close"}\r\nupgrade: ${response.upgrade}\r\n`;
+  }
   if (!keepAlive) return "connection: close\r\n";
   return exchange.head.minor === 0 ? "connection: keep-alive\r\n" : "";
 }
