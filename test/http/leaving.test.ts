@@ -39,7 +39,7 @@ describe.each(READ_MODES)("with reads by %s", (mode) => {
           await wire.request();
           wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
           while (!wire.closed && !wire.ended) {
-            wire.write("400\r\n" + "x".repeat(1024) + "\r\n");
+            wire.write(`400\r\n${"x".repeat(1024)}\r\n`);
             await pause(5);
           }
         },
