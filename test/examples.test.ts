@@ -1,0 +1,123 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, expect, test } from "vitest";
+
+/** Every example is started as its first lines say, and does what it promises. They use the built package. */
+const root = fileURLToPath(new URL("..", import.meta.url));
+const LIMIT_MS = 30_000;
+const started: ChildProcess[] = [];
+const folders: string[] = [];
+
+afterEach(() => {
+  for (const child of started.splice(0)) child.kill("SIGKILL");
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
+});
+
+interface Run {
+  readonly child: ChildProcess;
+  /** Resolves with all output so far, once it holds `text`. */
+  until(text: string): Promise<string>;
+  /** Resolves at its end, with exit code and output. */
+  readonly ended: Promise<{ readonly code: number | null; readonly output: string }>;
+}
+
+function node(...args: string[]): Run {
+  const child = spawn(process.execPath, args, { cwd: root, timeout: LIMIT_MS, stdio: ["ignore", "pipe", "pipe"] });
+  started.push(child);
+  let output = "";
+  const watchers = new Set<() => void>();
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+      for (const watch of watchers) watch();
+    });
+  }
+  const ended = new Promise<{ code: number | null; output: string }>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, output }));
+  });
+  const until = (text: string) =>
+    new Promise<string>((resolve, reject) => {
+      const watch = (): void => {
+        if (!output.includes(text)) return;
+        watchers.delete(watch);
+        resolve(output);
+      };
+      watchers.add(watch);
+      watch();
+      void ended.then(({ code }) => reject(new Error(`ended with ${code} before it said "${text}":\n${output}`)));
+    });
+  return { child, until, ended };
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((resolve) => {
+          const server = createServer().listen(0, "127.0.0.1", () => resolve(server));
+        }),
+    ),
+  );
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
+  return ports;
+}
+
+async function ask(port: number, path: string): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: "close" } });
+  return `${response.status} ${await response.text()}`;
+}
+
+test("quick: two backends behind a listener, with the weights of the file, until it is told to stop", async () => {
+  const [listen, first, second, admin] = (await freePorts(4)) as [number, number, number, number];
+  const folder = mkdtempSync(join(tmpdir(), "spillway-example-"));
+  folders.push(folder);
+  const file = join(folder, "spillway.yaml");
+  const text = readFileSync(join(root, "examples/quick/spillway.yaml"), "utf8");
+  const ported = text.replace("8080", `${listen}`).replace("9001", `${first}`).replace("9002", `${second}`);
+  writeFileSync(file, `${ported}\nadmin: { listen: "127.0.0.1:${admin}" }\n`);
+
+  const backends = node("examples/quick/backends.mjs", `${first}`, `${second}`);
+  await Promise.all([first, second].map((port) => backends.until(`backend on http://127.0.0.1:${port}`)));
+  const spillway = node("dist/cli/main.js", "run", file);
+  await spillway.until(`listening on 127.0.0.1:${listen}`);
+
+  expect(await ask(listen, "/ping")).toBe("200 pong");
+  const answers: string[] = [];
+  for (let i = 0; i < 6; i++) answers.push(await ask(listen, "/hello"));
+  const from = (port: number) => answers.filter((answer) => answer === `200 GET /hello answered by ${port}\n`).length;
+  expect([from(first), from(second)], answers.join("")).toEqual([2, 4]);
+  const report = node("dist/cli/main.js", "report", "--admin", `http://127.0.0.1:${admin}`);
+  expect((await report.ended).output).toMatch(/^Requests\n +total +7$/m);
+
+  spillway.child.kill("SIGTERM");
+  expect((await spillway.ended).code).toBe(0);
+});
+
+test("embed: the program answers through its own load balancer, and goes on without the replica it lost", async () => {
+  const { code, output } = await node("examples/embed/server.mjs").ended;
+  expect(output).toContain("three replicas: a b c a b c a b c\n");
+  expect(output).toMatch(/without b: {5}( [ac]){9}\n/);
+  expect(output).toMatch(/total +18\n +failed +0 /);
+  expect(code).toBe(0);
+});
+
+test("pool: connections are opened once and used again, and no more of them than allowed", async () => {
+  const { code, output } = await node("examples/pool/tcp.mjs").ended;
+  const [without = 0, pooled = Number.POSITIVE_INFINITY] = [...output.matchAll(/: +(\d+) ms/g)].map(([, ms]) => +ms!);
+  expect(pooled, output).toBeLessThan(without);
+  expect(output).toContain("8 answers over 4 connections\n");
+  expect(code).toBe(0);
+});
+
+test("every example has a test here", () => {
+  const tested = readFileSync(fileURLToPath(import.meta.url), "utf8");
+  const examples = readdirSync(join(root, "examples"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const { name } of examples) expect(tested).toContain(`test("${name}: `);
+});
