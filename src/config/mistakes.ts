@@ -51,7 +51,7 @@ export const mistakeCodes = {
     cure: "Write 250ms, 5s, 1m, 1h or 1d.",
   },
   CONFIG_SIZE: {
-    means: "A number of bytes has no unit, an unknown one, or is out of range.",
+    means: "A number of bytes has an unknown unit, is not whole, or is out of range.",
     cure: "Write 512B, 64KiB or 10MiB.",
   },
   CONFIG_TEXT: {

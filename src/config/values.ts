@@ -68,13 +68,12 @@ export function parseDuration(value: unknown): number | Wrong {
   return Math.round(ms);
 }
 
-/** Bytes of `64KiB`, `1MiB`, `512B`, `1MB`. */
+/** Bytes of `64KiB`, `1MiB`, `512B`, `1MB`, or of a bare whole number. */
 export function parseSize(value: unknown): number | Wrong {
   const code = "CONFIG_SIZE";
-  if (value === 0 || value === "0") return 0;
-  if (typeof value === "number" || (typeof value === "string" && /^\d+(\.\d+)?$/.test(value))) {
-    return wrong(code, `"${value}" has no unit`, "Write 512B, 64KiB or 10MiB");
-  }
+  // The keys that take a size have the unit in their names (headBytes): a bare whole number is that many bytes.
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+  if (typeof value === "string" && /^\d{1,15}$/.test(value)) return Number(value);
   if (typeof value !== "string") return wrong(code, `${describe(value)} is no size`, "Write 512B, 64KiB or 10MiB");
   if (/^\s*-/.test(value)) return wrong(code, `${quote(value)} is negative`, "Write 512B, 64KiB or 10MiB");
   const match = /^(\d+(?:\.\d+)?) ?([a-zA-Z]+)$/.exec(value);
