@@ -116,6 +116,13 @@ test("pool: connections are opened once and used again, and no more of them than
   expect(code).toBe(0);
 });
 
+test("policy: a balancer of one's own passes the contract that all balancers keep", async () => {
+  const { code, output } = await node("--test", "--test-reporter=tap", "examples/policy/two-choices.test.mjs").ended;
+  expect(output).toMatch(/^# pass 12$/m);
+  expect(output).toMatch(/^# fail 0$/m);
+  expect(code).toBe(0);
+});
+
 test("every example has a test here", () => {
   const tested = readFileSync(fileURLToPath(import.meta.url), "utf8");
   const examples = readdirSync(join(root, "examples"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
