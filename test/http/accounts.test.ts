@@ -196,6 +196,30 @@ describe.each(READ_MODES)("the metrics, with reads by %s", (mode) => {
   });
 });
 
+test("a tunnel is one line in the log when it closes, with its bytes, and a tunnel in the metrics", async () => {
+  const { client, proxy, quiet } = await scene(
+    async (wire) => {
+      await wire.until("\r\n\r\n");
+      wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+      wire.write(await wire.read(5));
+      wire.end();
+    },
+    { log: { access: { format: "json" } } },
+  );
+  const wire = await client();
+  wire.write(get("/ws", ["Connection: upgrade", "Upgrade: echo"]));
+  await wire.response();
+  expect(proxy.accessLog).toEqual([]);
+  expect(proxy.snapshot().total).toMatchObject({ requests: 1, active: 0, statuses: { 101: 1 } });
+  wire.write("hello");
+  expect(await wire.rest()).toBe("hello");
+  wire.end();
+  await quiet();
+  expect(proxy.accessLog).toHaveLength(1);
+  expect(JSON.parse(proxy.accessLog[0]!)).toMatchObject({ status: 101, bytes: 5, target: "/ws" });
+  expect(proxy.snapshot()).toMatchObject({ tunnelsOpened: 1, tunnelsActive: 0 });
+});
+
 describe("a drain", () => {
   test("answers what runs with Connection: close, closes what is idle, and takes nothing new", async () => {
     let finish: () => void = () => {};
@@ -223,6 +247,19 @@ describe("a drain", () => {
     const response = await busy.response();
     expect([response.status, response.value("connection")]).toEqual([200, "close"]);
     expect(await drained).toEqual({ cut: 0 });
+  });
+
+  test("counts a tunnel that stays open among what it cuts", async () => {
+    const { client, proxy } = await scene(async (wire) => {
+      await wire.until("\r\n\r\n");
+      wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+      await wire.rest();
+    });
+    const wire = await client();
+    wire.write(get("/ws", ["Connection: upgrade", "Upgrade: echo"]));
+    await wire.response();
+    expect(await proxy.plane.drain(200)).toEqual({ cut: 1 });
+    await wire.gone();
   });
 
   test("cuts what is left at its deadline, and says how many that were", async () => {

@@ -1,5 +1,7 @@
-import { expect, test } from "vitest";
-import { answering, ok } from "../support/raw-backend.ts";
+import { spawn } from "node:child_process";
+import { connect } from "node:net";
+import { expect, onTestFinished, test } from "vitest";
+import { answering, deadPort, ok } from "../support/raw-backend.ts";
 import { get, post, READ_MODES, scene } from "../support/scene.ts";
 import { eventually, pause, turn, type Wire } from "../support/wire.ts";
 
@@ -204,3 +206,111 @@ test("the connection used last is used again first", async () => {
   }
   expect([...heard].sort((a, b) => a - b)).toEqual([0, 0, 10]);
 });
+
+test("what cannot be sent twice gets a new connection, though the only one allowed has been idle for a while", async () => {
+  const { client, backend, proxy } = await scene(answering(ok()), { upstream: { pool: { maxConnections: 1 } } });
+  const wire = await client();
+  wire.write(get());
+  await wire.response();
+  await pause(1_100);
+  for (let i = 0; i < 3; i++) {
+    wire.write(post("order"));
+    expect((await wire.response()).status).toBe(200);
+  }
+  expect(backend.connections).toHaveLength(2);
+  expect(proxy.snapshot().upstreams[0]!.backends[0]).toMatchObject({ failures: 0, connections: 1 });
+});
+
+test("a connection that ends right behind its response fails no request behind it", async () => {
+  const { client, backend, proxy } = await scene(async (wire) => {
+    await wire.request();
+    wire.end(ok("last words"));
+  });
+  const wire = await client();
+  wire.write(get("/1") + get("/2") + get("/3"));
+  for (let i = 0; i < 3; i++) expect((await wire.response()).body).toBe("last words");
+  for (let i = 0; i < 3; i++) {
+    wire.write(post("x"));
+    expect((await wire.response()).body).toBe("last words");
+  }
+  expect(backend.connections).toHaveLength(6);
+  expect(proxy.snapshot().upstreams[0]!.backends[0]!.failures).toBe(0);
+});
+
+test.each([
+  ["a chunked body", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"],
+  ["a body of 100 kB", post("x".repeat(100_000))],
+  ["a short body", post("x")],
+] as const)(
+  "a request with %s that no backend takes leaves its connection ready for the next",
+  async (_what, request) => {
+    const dead = await deadPort();
+    const { client } = await scene([], {
+      settings: () => ({
+        listeners: [{ listen: "127.0.0.1:0", upstream: "web" }],
+        upstreams: { web: { backends: [`http://127.0.0.1:${dead}`] } },
+      }),
+    });
+    let wire = await client();
+    for (let i = 0; i < 4; i++) {
+      wire.write(request);
+      const response = await wire.response();
+      expect(response.status).toBe(502);
+      if (response.value("connection") !== "close") continue;
+      await wire.gone();
+      wire = await client();
+    }
+  },
+);
+
+test.skipIf(process.platform !== "linux")(
+  "a backend that does not even accept is left for another after timeouts.connect",
+  async () => {
+    // A process that is stopped accepts nothing: once its queue is full, connects stay unanswered.
+    const stopped = spawn(process.execPath, [
+      "-e",
+      "const s = require('net').createServer(() => {}).listen(0, '127.0.0.1', 1, () => console.log(s.address().port))",
+    ]);
+    onTestFinished(() => {
+      stopped.kill("SIGKILL");
+    });
+    const port = Number(await new Promise((resolve) => stopped.stdout.once("data", resolve)));
+    stopped.kill("SIGSTOP");
+    const fillers = Array.from({ length: 8 }, () => connect(port, "127.0.0.1").on("error", () => {}));
+    onTestFinished(() => {
+      for (const filler of fillers) filler.destroy();
+    });
+    await pause(300);
+    const deaf = `http://127.0.0.1:${port}`;
+    const { client, proxy } = await scene(answering(ok("other")), {
+      settings: ([url]) => ({
+        listeners: [
+          {
+            listen: "127.0.0.1:0",
+            routes: [{ match: { path: "/alone" }, upstream: "alone" }, { upstream: "web" }],
+          },
+        ],
+        upstreams: {
+          web: { balance: "round-robin", timeouts: { connect: "200ms" }, backends: [deaf, url!] },
+          alone: { timeouts: { connect: "200ms" }, backends: [deaf] },
+        },
+      }),
+    });
+    const wire = await client();
+    for (let i = 0; i < 3; i++) {
+      wire.write(i === 1 ? post("x".repeat(100_000)) : get());
+      expect((await wire.response()).body).toBe("other");
+    }
+    const alone = await client();
+    alone.write(get("/alone"));
+    expect((await alone.response()).status).toBe(504);
+    const { timeouts, upstreams } = proxy.snapshot();
+    expect(timeouts.connect).toBeGreaterThanOrEqual(2);
+    expect(upstreams[0]!.backends[0]!.failures).toBe(upstreams[0]!.backends[0]!.requests);
+    expect(proxy.plane.inspect().backends.map(({ opening, busy }) => [opening, busy])).toEqual([
+      [0, 0],
+      [0, 0],
+      [0, 0],
+    ]);
+  },
+);

@@ -240,6 +240,91 @@ describe.each(READ_MODES)("with reads by %s", (mode) => {
     expect(proxy.snapshot().timeouts.route).toBe(2);
   });
 
+  test("the time of a route counts while the request waits for a connection, and while its body is coming", async () => {
+    const { client, proxy, quiet } = await scene(
+      async (wire) => {
+        for (;;) {
+          const request = await wire.request();
+          if (request.start.includes("/hold")) await pause(1_200);
+          wire.write(ok());
+        }
+      },
+      {
+        mode,
+        listener: {
+          routes: [
+            { match: { path: "/hold" }, upstream: "web" },
+            { timeout: "300ms", upstream: "web" },
+          ],
+        },
+        upstream: { pool: { maxConnections: 1, queue: { max: 10, timeout: "5s" } } },
+      },
+    );
+    const holder = await client();
+    holder.write(get("/hold"));
+    await eventually(() => proxy.plane.inspect().backends[0]!.busy === 1, "busy");
+    const waiting = await client();
+    waiting.write(get("/wait"));
+    const response = await waiting.response();
+    expect([response.status, response.value("connection")]).toEqual([504, undefined]);
+    expect(proxy.plane.inspect().backends[0]!.waiting).toBe(0);
+    await holder.response();
+    waiting.write(get("/again"));
+    expect((await waiting.response()).status).toBe(200);
+    const uploading = await client();
+    uploading.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n");
+    for (let i = 0; i < 6; i++) {
+      uploading.write("x");
+      await pause(70);
+    }
+    const late = await uploading.response();
+    expect([late.status, late.value("connection")]).toEqual([504, "close"]);
+    await quiet();
+  });
+
+  test("a client that takes a response while its upload stands still is not slow", async () => {
+    const { client } = await scene(
+      async (wire) => {
+        await wire.until("\r\n\r\n");
+        wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for (let i = 0; i < 10; i++) {
+          await pause(100);
+          wire.write("1\r\nx\r\n");
+        }
+        await wire.until("0\r\n\r\n");
+        wire.write("0\r\n\r\n");
+      },
+      { mode, listener: { timeouts: { body: "300ms" } } },
+    );
+    const wire = await client();
+    wire.write("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    await wire.until("\r\n\r\n");
+    for (let i = 0; i < 10; i++) await wire.until("1\r\nx\r\n");
+    wire.write("0\r\n\r\n");
+    expect(await wire.until("0\r\n\r\n")).toBe("0\r\n\r\n");
+  });
+
+  test("a backend that has begun to answer and still takes the upload has not stopped", async () => {
+    const { client } = await scene(
+      async (wire) => {
+        await wire.until("\r\n\r\n");
+        wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        await wire.until("0\r\n\r\n");
+        wire.write("4\r\ndone\r\n0\r\n\r\n");
+      },
+      { mode, upstream: { timeouts: { idle: "300ms", response: "300ms" } } },
+    );
+    const wire = await client();
+    wire.write("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    await wire.until("\r\n\r\n");
+    for (let i = 0; i < 10; i++) {
+      await pause(100);
+      wire.write("1\r\nx\r\n");
+    }
+    wire.write("0\r\n\r\n");
+    expect(await wire.until("0\r\n\r\n")).toBe("4\r\ndone\r\n0\r\n\r\n");
+  });
+
   test("the time of a route does not go on after its exchange", async () => {
     const { client } = await scene(answering(ok()), {
       mode,
