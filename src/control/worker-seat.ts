@@ -38,6 +38,7 @@ export class WorkerSeat {
   /** No replacement from here on. */
   #ending = false;
   #drained: ((cut: number) => void) | undefined;
+  #drain: Promise<number> | undefined;
   #inspected: ((inspection: DataPlaneInspection | undefined) => void)[] = [];
 
   constructor(worker: number, clock: Clock, owner: SeatOwner) {
@@ -66,7 +67,7 @@ export class WorkerSeat {
   drain(deadlineMs: number): Promise<number> {
     this.#end();
     if (!this.#listening) return Promise.resolve(0);
-    return new Promise((resolve) => {
+    this.#drain ??= new Promise((resolve) => {
       const stuck = this.#clock.timer(() => this.#drained?.(0));
       stuck.set(deadlineMs + DRAIN_GRACE_MS);
       this.#drained = (cut) => {
@@ -77,6 +78,7 @@ export class WorkerSeat {
       };
       this.post({ type: "drain", deadlineMs });
     });
+    return this.#drain;
   }
 
   /** What it has open; undefined where there is no worker. */

@@ -7,6 +7,8 @@ import type { Connection, ConnectionHandler } from "./transport/connection.ts";
 /** Who a backend connection works for: it is told what arrives, in order. */
 export interface ResponseReader {
   readonly method: string;
+  /** Some of a head has arrived. */
+  heard(): void;
   /** A 1xx head but 101. */
   interim(head: ResponseHead): void;
   /** Status 101: `bytes[from, to)` belong to the new protocol already. */
@@ -100,6 +102,7 @@ export class BackendConnection implements ConnectionHandler {
       const end = head.parse(bytes, at, to, reader.method);
       if (end === INCOMPLETE) {
         this.#partial = Buffer.from(bytes.subarray(at, to));
+        reader.heard();
         return;
       }
       if (end === REFUSED) return reader.malformed(head.refusal!.code);

@@ -1,5 +1,5 @@
 import type { Timer } from "../time/clock.ts";
-import { LF } from "../wire/bytes.ts";
+import { CR, LF } from "../wire/bytes.ts";
 import { INCOMPLETE, REFUSED } from "../wire/fields.ts";
 import type { Refusal } from "../wire/refusal.ts";
 import { RequestHead, UNTIL_CLOSE } from "../wire/request-head.ts";
@@ -28,6 +28,8 @@ export interface RequestReader {
 
 /** What came before its turn: more of it than this, and the client is not read until its turn comes. */
 const MAX_STASH_BYTES = 64 * 1024;
+/** Requests that one client's bytes may begin before others have their turn. */
+const MAX_BEGUN_AT_ONCE = 64;
 /** A connection idle for this long gives up what only a repeated request would use. */
 const FORGET_AFTER_MS = 5_000;
 /** How long what a client still sends is read and dropped before its connection closes, so that it can read the answer. */
@@ -62,6 +64,8 @@ export class ClientSession implements ConnectionHandler {
   #stash: Buffer | undefined;
   #stashPaused = false;
   #consuming = false;
+  /** While consuming: bytes follow the request that begins. */
+  #moreBehind = false;
   /** The client has not taken what it was sent: the next request waits. */
   #blocked = false;
   /** A body that has been taken from its backend, but not by the client. */
@@ -69,6 +73,8 @@ export class ClientSession implements ConnectionHandler {
   #keepAlive = true;
   /** The response has no end but the connection's: if it breaks off, only a reset can tell. */
   #endsWithClose = false;
+  /** The rest of a request that nobody reads may be on its way. */
+  #mayStillSend = false;
   #inputEnded = false;
   #closed = false;
   #requests = 0;
@@ -115,12 +121,18 @@ export class ClientSession implements ConnectionHandler {
   #consume(bytes: Buffer, from: number, to: number): void {
     this.#consuming = true;
     let at = from;
+    let begun = 0;
     while (at < to && this.#phase !== "closing") {
       if (this.#reader?.requestUnread === true) at = this.#reader.requestBytes(bytes, at, to);
       else if (this.#reader !== undefined || this.#blocked) {
         this.#keep(bytes, at, to);
         break;
       } else {
+        // Some clients send an empty line behind a body: that is no beginning of a request (RFC 9112 section 2.2).
+        if (this.#phase === "idle" && bytes[at] === CR && bytes[at + 1] === LF && at + 2 <= to) {
+          at += 2;
+          continue;
+        }
         const head = this.#head ?? this.#newHead();
         const end = head.parse(bytes, at, to);
         if (end === INCOMPLETE) {
@@ -134,10 +146,24 @@ export class ClientSession implements ConnectionHandler {
           this.#refuse(head.refusal!);
           break;
         }
+        if (++begun > MAX_BEGUN_AT_ONCE) {
+          this.#goOnLater(bytes, at, to);
+          break;
+        }
+        this.#moreBehind = end < to;
         at = this.#begin(head, bytes, end, to);
       }
     }
-    this.#consuming = false;
+    this.#consuming = this.#moreBehind = false;
+    this.#closeIfLast();
+  }
+
+  /** One client that pipelines what is answered at once must not keep all others waiting. */
+  #goOnLater(bytes: Buffer, from: number, to: number): void {
+    this.#stash = Buffer.from(bytes.subarray(from, to));
+    this.#stashPaused = true;
+    this.connection.pause();
+    setImmediate(() => this.takeStash());
   }
 
   #newHead(): RequestHead {
@@ -154,7 +180,7 @@ export class ClientSession implements ConnectionHandler {
     this.#reader = exchange;
     this.#phase = "exchange";
     this.#keepAlive = head.keepAlive;
-    this.#endsWithClose = false;
+    this.#endsWithClose = this.#mayStillSend = false;
     if (this.#trusted) head.client = clientOf(head, this.#peer, this.listener);
     if (++this.#requests >= this.listener.limits.requestsPerConnection) this.#keepAlive = false;
     const at = exchange.begin(bytes, from, to);
@@ -164,7 +190,8 @@ export class ClientSession implements ConnectionHandler {
 
   #keep(bytes: Buffer, from: number, to: number): void {
     this.#stash = Buffer.from(bytes.subarray(from, to));
-    if (this.#reader === undefined || this.#stash.length < MAX_STASH_BYTES) return;
+    const unfinishedHead = this.#reader === undefined && !this.#blocked;
+    if (unfinishedHead || this.#stash.length < MAX_STASH_BYTES) return;
     this.#stashPaused = true;
     this.connection.pause();
   }
@@ -205,7 +232,12 @@ export class ClientSession implements ConnectionHandler {
     this.#inputEnded = true;
     if (this.#tunnel !== undefined) return this.#tunnel.clientEnded();
     const reader = this.#reader;
-    if (this.#phase === "closing" || reader === undefined) return this.#destroy();
+    if (this.#phase === "closing" || reader === undefined) {
+      if (!this.connection.unsent) return this.#destroy();
+      // The end of a response is still on its way, and a client that ended its side may well read on.
+      if (this.#phase !== "closing") this.#close(false);
+      return;
+    }
     if (reader.requestUnread) {
       reader.clientGone();
       return this.#destroy();
@@ -249,8 +281,8 @@ export class ClientSession implements ConnectionHandler {
     this.#timer.set(this.listener.timeouts.body);
   }
 
-  /** The whole request is here: it is not the client who is waited for now. */
-  requestRead(): void {
+  /** It is not the client who is waited for now. */
+  awaitNothing(): void {
     if (this.#phase === "body" && !this.#blocked) this.#phase = "exchange";
   }
 
@@ -260,13 +292,15 @@ export class ClientSession implements ConnectionHandler {
     this.#routeTimer.set(ms);
   }
 
+  /** The request cannot be read to its end: no other can follow it. */
   closeAfterExchange(): void {
     this.#keepAlive = false;
+    this.#mayStillSend = true;
   }
 
   /** Whether the client may send another request after this response; settled as its head is written. */
   settleKeepAlive(framing: number, encoding: Encoding): boolean {
-    const last = this.#inputEnded && this.#stash === undefined;
+    const last = this.#inputEnded && this.#stash === undefined && !this.#moreBehind;
     if (this.services.draining || last) this.#keepAlive = false;
     // A body without an end of its own, or one whose chunks were taken off, ends with the connection.
     this.#endsWithClose = (framing === UNTIL_CLOSE && encoding === "as-is") || encoding === "data-only";
@@ -294,9 +328,8 @@ export class ClientSession implements ConnectionHandler {
   /** The exchange is over, its response written. */
   exchangeEnded(): void {
     this.#routeTimer?.clear();
-    const unread = this.#reader?.requestUnread === true;
     this.#reader = undefined;
-    if (!this.#keepAlive) return this.#close(unread || this.#stash !== undefined);
+    if (!this.#keepAlive) return this.#close(this.#mayStillSend || this.#stash !== undefined);
     if (this.#head?.bulky === true) this.#head = undefined;
     if (!this.#blocked) this.#next();
   }
@@ -304,10 +337,8 @@ export class ClientSession implements ConnectionHandler {
   /** The response could not be completed. */
   cut(): void {
     this.#reader = undefined;
-    this.#timer.clear();
-    this.#phase = "closing";
     if (this.#endsWithClose) this.connection.reset();
-    else this.connection.destroy();
+    this.#destroy();
   }
 
   /** From now on the client talks through `tunnel`. */
@@ -342,8 +373,14 @@ export class ClientSession implements ConnectionHandler {
 
   #next(): void {
     this.#awaitRequest();
-    if (!this.#consuming) this.takeStash();
-    if (this.#inputEnded && this.#phase === "idle") this.#close(false);
+    if (this.#consuming) return;
+    this.takeStash();
+    this.#closeIfLast();
+  }
+
+  /** A client that has ended its side and has nothing open will ask for nothing more. */
+  #closeIfLast(): void {
+    if (this.#inputEnded && this.#phase === "idle" && this.#stash === undefined && !this.#blocked) this.#close(false);
   }
 
   #awaitRequest(): void {

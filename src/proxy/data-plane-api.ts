@@ -86,7 +86,7 @@ export interface DataPlane {
   retryConnections(slot: number): void;
   /**
    * Stops accepting, answers what is running with `Connection: close`, closes idle connections. Resolves when the last
-   * exchange ended or `deadlineMs` passed; then the rest is cut, and `cut` says how many exchanges that were.
+   * exchange ended or `deadlineMs` passed; then the rest is cut, and `cut` says how many exchanges that were. Asked again, it is the same drain.
    */
   drain(deadlineMs: number): Promise<{ readonly cut: number }>;
   /** Closes everything at once. */

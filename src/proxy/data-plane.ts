@@ -51,6 +51,7 @@ class NetDataPlane implements DataPlane {
   readonly #listeners: readonly Listener[];
   #sockets: readonly (ListeningSocket | undefined)[] = [];
   #draining: Draining | undefined;
+  #drained: Promise<{ readonly cut: number }> | undefined;
 
   constructor(init: DataPlaneInit, transport: NetTransport) {
     this.#init = init;
@@ -139,6 +140,11 @@ class NetDataPlane implements DataPlane {
   }
 
   drain(deadlineMs: number): Promise<{ readonly cut: number }> {
+    this.#drained ??= this.#drain(deadlineMs);
+    return this.#drained;
+  }
+
+  #drain(deadlineMs: number): Promise<{ readonly cut: number }> {
     const services = this.#services;
     services.draining = true;
     for (const socket of this.#sockets) socket?.close();

@@ -115,6 +115,7 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
     if (body === undefined || this.#over) return at;
     const end = at === to ? at : this.requestBytes(bytes, at, to);
     body.flush();
+    if (at === to && body.opened) this.#requestMoved(body);
     return end;
   }
 
@@ -256,12 +257,19 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
 
   /** Some of the body went on its way: who is waited for now? */
   #requestMoved(body: BodyRelay): void {
+    const { timeouts } = this.#upstream!.settings;
     if (body.done) {
-      this.session.requestRead();
-      if (!this.responding) this.#connection?.expectWithin(this.#upstream!.settings.timeouts.response);
+      this.session.awaitNothing();
+      if (this.#responseBody?.blocked !== true) {
+        this.#connection?.expectWithin(this.responding ? timeouts.idle : timeouts.response);
+      }
     } else if (body.blocked) {
-      this.#connection?.expectWithin(this.#upstream!.settings.timeouts.idle);
+      this.session.awaitNothing();
+      this.#connection?.expectWithin(timeouts.idle);
     } else {
+      // A backend that answers already is not waited for either while its client cannot take more.
+      const waits = this.responding && this.#responseBody?.blocked !== true;
+      this.#connection?.expectWithin(waits ? timeouts.idle : Number.POSITIVE_INFINITY);
       this.session.expectBody();
     }
   }
@@ -270,7 +278,7 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
     const body = this.#responseBody;
     if (body === undefined) return;
     body.drained();
-    if (!body.done) this.#connection?.expectWithin(this.#upstream!.settings.timeouts.idle);
+    if (!body.done) this.#responseMoved();
   }
 
   /** The client has closed, or is given up: so is what runs for it. */
@@ -371,7 +379,11 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
   responseBytes(bytes: Buffer, from: number, to: number): void {
     const body = this.#responseBody!;
     const at = body.feed(bytes, from, to);
-    if (body.refusal !== undefined) return this.#attemptFailed("malformed");
+    if (body.refusal !== undefined) {
+      this.reason = body.refusal.code;
+      if (body.written === 0) this.#unbegin();
+      return this.#attemptFailed("malformed");
+    }
     if (body.done) {
       if (at < to) this.#reusable = false;
       this.#complete();
@@ -379,8 +391,26 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
       this.session.expectDrain();
       this.#connection!.expectWithin(Number.POSITIVE_INFINITY);
     } else {
-      this.#connection!.expectWithin(this.#upstream!.settings.timeouts.idle);
+      this.#responseMoved();
     }
+  }
+
+  #responseMoved(): void {
+    this.#connection?.expectWithin(this.#upstream!.settings.timeouts.idle);
+    // A client that takes what it is sent is not slow, even where its own body stands still.
+    if (this.requestUnread && this.#requestBody?.blocked === false) this.session.expectBody();
+  }
+
+  /** Nothing of the response has gone out: it can still be answered for. */
+  #unbegin(): void {
+    this.#progress = "request";
+    this.status = 0;
+    this.#responseBody = undefined;
+  }
+
+  /** The backend has begun to answer, so it has the request. */
+  heard(): void {
+    this.#replay = "";
   }
 
   backendDrained(): void {
@@ -532,7 +562,11 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
     if (this.#over) return;
     this.#over = true;
     if (this.status === 0) this.status = status;
-    this.#requestBody?.abandon();
+    if (this.#requestBody !== undefined) {
+      this.#requestBody.abandon();
+      // It may have been paused for this body; what comes next is read again.
+      this.session.connection.resume();
+    }
     const body = this.#responseBody;
     if (body !== undefined) {
       this.#services.stripe.bytesOut(body.written);

@@ -104,6 +104,7 @@ export class Tunnel implements RequestReader, ResponseReader {
     this.#exchange.session.closeTunnel();
   }
 
+  heard(): void {}
   interim(): void {}
   switched(): void {}
   responded(): void {}

@@ -120,7 +120,12 @@ export class NetConnection implements Connection {
   }
 
   reset(): void {
-    this.#socket.resetAndDestroy();
+    try {
+      this.#socket.resetAndDestroy();
+    } catch {
+      // A Unix socket knows no reset.
+      this.#socket.destroy();
+    }
   }
 
   /** What a handler throws costs its connection, not the process. */

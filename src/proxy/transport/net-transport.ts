@@ -43,10 +43,7 @@ export class NetTransport implements Transport {
 
   listen(options: ListenOptions, accepted: (connection: Connection) => void): Promise<ListeningSocket> {
     const server = createServer({ allowHalfOpen: true, noDelay: true });
-    server.on("connection", (socket) => {
-      const connection = new NetConnection(this.#context).attach(socket);
-      accepted(connection);
-    });
+    server.on("connection", (socket) => this.#accept(new NetConnection(this.#context).attach(socket), accepted));
     return new Promise((resolve, reject) => {
       server.once("error", reject);
       server.listen(options, () => {
@@ -94,8 +91,17 @@ export class NetTransport implements Transport {
       }
       handle.setNoDelay?.(true);
       const connection = new NetConnection(context);
-      accepted(connection.attach(new SocketOf({ handle, allowHalfOpen: true, ...connection.onread })));
+      this.#accept(connection.attach(new SocketOf({ handle, allowHalfOpen: true, ...connection.onread })), accepted);
     };
+  }
+
+  #accept(connection: Connection, accepted: (connection: Connection) => void): void {
+    try {
+      accepted(connection);
+    } catch (error) {
+      this.#context.fault(error);
+      connection.destroy();
+    }
   }
 }
 
