@@ -162,10 +162,14 @@ describe.skipIf(sharing === undefined)("two workers", () => {
     const slowest = { one: 0, four: 0 };
     for (let round = 0; round < 10; round++) {
       const [holder, needy] = round % 2 === 0 ? [one, other] : [other, one];
-      const all = await Promise.all(holder.slice(0, 4).map((client) => client.get("/wait/20")));
+      // Long enough for it to get those the other one has left.
+      const all = await Promise.all(holder.slice(0, 4).map((client) => client.get("/wait/100")));
       await untilActive(whole, 0);
-      expect((await server.figures()).open).toBe(4);
+      const before = await server.figures();
+      expect(before.open).toBe(4);
       const single = await needy[0]!.get("/");
+      // It had none of its own.
+      expect((await server.figures()).connections).toBe(before.connections + 1);
       const four = await Promise.all(needy.slice(0, 4).map((client) => client.get("/wait/20")));
       expect([...all, single, ...four].map(({ status }) => status)).toEqual(new Array(9).fill(200));
       expect(single.worker).not.toBe(all[0]!.worker);
