@@ -34,6 +34,11 @@ const MAX_BEGUN_AT_ONCE = 64;
 const FORGET_AFTER_MS = 5_000;
 /** How long what a client still sends is read and dropped before its connection closes, so that it can read the answer. */
 const LINGER_MS = 1_000;
+/**
+ * How long an idle connection is kept when a drain begins: the client was told that it may send another request, and
+ * one on its way would be lost with the connection. It is answered instead, and told that it was the last.
+ */
+const DRAIN_GRACE_MS = 100;
 /** A client that has ended its side may have left for good: how long a response may take to begin, */
 const HALF_CLOSED_BEGIN_MS = 1_000;
 /** and how long it may stand still once it has begun. */
@@ -359,9 +364,13 @@ export class ClientSession implements ConnectionHandler {
 
   // Draining.
 
-  /** Closes the connection as soon as no exchange runs on it; `settleKeepAlive` sees to the rest. */
+  /**
+   * What runs is answered and closes the connection, as `settleKeepAlive` sees to. An idle connection is closed when
+   * nothing comes for a moment, an unfinished head is not waited for as long as usual.
+   */
   drain(): void {
-    if (this.#reader === undefined && this.#phase !== "closing") this.#close(false);
+    if (this.#phase === "idle") this.#awaitRequest();
+    else if (this.#phase === "head") this.#timer.set(LINGER_MS);
   }
 
   /** Closes the connection and what runs on it. */
@@ -386,7 +395,8 @@ export class ClientSession implements ConnectionHandler {
   #awaitRequest(): void {
     this.#phase = "idle";
     this.#idleSinceMs = this.services.clock.now();
-    this.#timer.set(Math.min(this.listener.timeouts.idle, FORGET_AFTER_MS));
+    const { idle } = this.listener.timeouts;
+    this.#timer.set(Math.min(idle, this.services.draining ? DRAIN_GRACE_MS : FORGET_AFTER_MS));
   }
 
   #awaitHead(): void {
@@ -404,7 +414,7 @@ export class ClientSession implements ConnectionHandler {
     switch (this.#phase) {
       case "idle": {
         const left = this.listener.timeouts.idle - (this.services.clock.now() - this.#idleSinceMs);
-        if (left <= 0) return this.#destroy();
+        if (left <= 0 || this.services.draining) return this.#destroy();
         this.#head = undefined;
         this.#fields = "";
         return this.#timer.set(left);

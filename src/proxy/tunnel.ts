@@ -76,7 +76,8 @@ export class Tunnel implements RequestReader, ResponseReader {
   }
 
   #sideEnded(): void {
-    if (++this.#endedSides === 2) return this.close();
+    // What the backend has not taken yet would be lost: its connection then closes by itself when it has.
+    if (++this.#endedSides === 2 && !this.#backend.connection.unsent) return this.close();
     this.#silenceMs = Math.min(this.#silenceMs, LAST_WORDS_MS);
     this.#backend.expectWithin(this.#silenceMs);
   }
