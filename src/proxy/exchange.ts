@@ -307,7 +307,9 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
 
   interim(head: ResponseHead): void {
     this.#replay = "";
-    if (this.head.minor === 1) this.session.connection.write(interimText(head));
+    // Hints are not worth waiting for a client that does not read; 100 is.
+    const wanted = head.status === 100 || !this.session.connection.unsent;
+    if (this.head.minor === 1 && wanted) this.session.write(interimText(head));
     if (!this.requestUnread) this.#connection!.expectWithin(this.#upstream!.settings.timeouts.response);
   }
 
@@ -474,7 +476,9 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
   #complete(): void {
     const { status, session } = this;
     if (this.#responseBody?.blocked === true) session.expectDrain(this.#responseBody);
-    this.#giveBack(this.#reusable && !this.requestUnread);
+    // What the backend has not taken of this request would stand before the next one.
+    const unsent = this.#connection?.connection.unsent === true;
+    this.#giveBack(this.#reusable && !this.requestUnread && !unsent);
     const outcome: Outcome = { kind: "success", status, durationMs: this.#elapsedMs() };
     this.#countAttempt(outcome, status >= 500);
     this.#tell(outcome, "response");
