@@ -7,8 +7,8 @@ export interface Answer {
   readonly endedMs: number;
   /** 0: the connection ended first. */
   readonly status: number;
-  /** Name of the server that answered; empty when it was Spillway. */
-  readonly server: string;
+  /** Name of the backend that answered; empty when it was Spillway. */
+  readonly backend: string;
   /** Tells the worker apart that carried it. */
   readonly worker: string;
   /** The answer said that it is the last one on its connection. */
@@ -47,20 +47,20 @@ export class KeepAliveClient {
       sentMs,
       endedMs: performance.now(),
       status: message?.status ?? 0,
-      server: message?.value("x-backend") ?? "",
+      backend: message?.value("x-backend") ?? "",
       worker: message?.value("x-worker") ?? "",
       last: message?.value("connection")?.toLowerCase() === "close",
     };
   }
 
   /** Sends a GET and reads only the head of the answer; `rest` reads what follows. */
-  async begin(target: string): Promise<{ readonly server: string; rest(): Promise<void> }> {
+  async begin(target: string): Promise<{ readonly backend: string; rest(): Promise<void> }> {
     await this.connect();
     const wire = this.#wire!;
     wire.write(request(target));
     const head = await wire.until("\r\n\r\n");
     return {
-      server: /^x-backend: (.*)\r$/im.exec(head)?.[1] ?? "",
+      backend: /^x-backend: (.*)\r$/im.exec(head)?.[1] ?? "",
       rest: async () => void (await wire.until("0\r\n\r\n")),
     };
   }

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { eventually } from "../support/wire.ts";
+import { startBackends } from "./backend-process.ts";
 import { type Answer, KeepAliveClient } from "./clients.ts";
-import { startServers } from "./server-process.ts";
 import { runWhole } from "./whole.ts";
 
 /** A WebSocket that says something every 20 ms, and when it last heard its echo. */
@@ -26,10 +26,10 @@ async function chattering(port: number) {
 }
 
 test("SIGTERM under 50 keep-alive clients and 10 WebSockets: requests are answered, tunnels run to the deadline", async () => {
-  const servers = await startServers(["a", "b"]);
+  const backends = await startBackends(["a", "b"]);
   const { spillway, port } = await runWhole({
     timeouts: { drain: "1s" },
-    upstream: { backends: servers.map(({ url }) => url) },
+    upstream: { backends: backends.map(({ url }) => url) },
   });
   const sockets = await Promise.all(Array.from({ length: 10 }, () => chattering(port)));
 
@@ -82,14 +82,14 @@ test("SIGTERM under 50 keep-alive clients and 10 WebSockets: requests are answer
 }, 60_000);
 
 test("a response that began before the drain and ends within it is whole, and does not hold the drain up", async () => {
-  const servers = await startServers(["a"]);
-  const { spillway, port } = await runWhole({ upstream: { backends: [servers[0]!.url] } });
+  const backends = await startBackends(["a"]);
+  const { spillway, port } = await runWhole({ upstream: { backends: [backends[0]!.url] } });
   const client = new KeepAliveClient(port);
   const { rest } = await client.begin("/hold/1");
   spillway.child.kill("SIGTERM");
   await spillway.entry("draining");
   const drainingMs = performance.now();
-  servers[0]!.release("1");
+  backends[0]!.release("1");
   await rest();
   expect(await spillway.exited).toBe(0);
   // The default deadline is 30 s.

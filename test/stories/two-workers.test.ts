@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import { findReusePort } from "../../src/control/reuse-port.ts";
 import { SeededRandom } from "../../src/policy/model/random.ts";
 import { pause } from "../support/wire.ts";
+import { type BackendProcess, startBackends } from "./backend-process.ts";
 import { type Answer, KeepAliveClient, Press, tally } from "./clients.ts";
-import { type ServerProcess, startServers } from "./server-process.ts";
 import { runWhole, type Whole } from "./whole.ts";
 
 const sharing = await findReusePort();
@@ -30,15 +30,15 @@ async function clientsOfBothWorkers(port: number, each: number): Promise<[KeepAl
 }
 
 /** Waits until the shared counts say that `count` exchanges run: a worker counts after it has written. */
-async function untilActive({ backends }: Whole, count: number): Promise<void> {
+async function untilActive({ states }: Whole, count: number): Promise<void> {
   for (let tries = 0; tries < 500; tries++, await pause(2)) {
-    const active = (await backends()).reduce((sum, backend) => sum + backend.active, 0);
+    const active = (await states()).reduce((sum, backend) => sum + backend.active, 0);
     if (active === count) return;
   }
   throw new Error(`never ${count} active`);
 }
 
-async function expectAccountsAgree(whole: Whole, answers: readonly Answer[], servers: readonly ServerProcess[]) {
+async function expectAccountsAgree(whole: Whole, answers: readonly Answer[], backends: readonly BackendProcess[]) {
   await untilActive(whole, 0);
   const { metric } = whole;
   expect(await metric("spillway_requests_total")).toBe(answers.length);
@@ -46,11 +46,11 @@ async function expectAccountsAgree(whole: Whole, answers: readonly Answer[], ser
   expect(await metric("spillway_responses_total", 'code="200"')).toBe(answers.length);
   expect(await metric("spillway_responses_total")).toBe(answers.length);
   expect(await metric("spillway_request_duration_seconds_count")).toBe(answers.length);
-  const served = tally(answers, ({ server }) => server);
-  for (const server of servers) {
-    const { requests, connections, open } = await server.figures();
-    const of = `:${server.port}"`;
-    expect(requests).toBe(served[server.name]);
+  const served = tally(answers, ({ backend }) => backend);
+  for (const backend of backends) {
+    const { requests, connections, open } = await backend.figures();
+    const of = `:${backend.port}"`;
+    expect(requests).toBe(served[backend.name]);
     expect(await metric("spillway_backend_requests_total", of)).toBe(requests);
     expect(await metric("spillway_backend_failures_total", of)).toBe(0);
     expect(await metric("spillway_backend_attempts_ended_total", of)).toBe(requests);
@@ -60,17 +60,17 @@ async function expectAccountsAgree(whole: Whole, answers: readonly Answer[], ser
 }
 
 describe.skipIf(sharing === undefined)("two workers", () => {
-  test("every request goes to a server that has fewest, counted over both", async () => {
-    const servers = await startServers(["a", "b", "c"]);
+  test("every request goes to a backend that has fewest, counted over both", async () => {
+    const backends = await startBackends(["a", "b", "c"]);
     const whole = await runWhole({
       workers: 2,
-      upstream: { balance: "least-connections", backends: servers.map(({ url }) => url), healthCheck: false },
+      upstream: { balance: "least-connections", backends: backends.map(({ url }) => url), healthCheck: false },
     });
     const clients = (await clientsOfBothWorkers(whole.port, 12)).flatMap((ofOne) => ofOne.slice(0, 12));
     const random = new SeededRandom(3);
     const take = <T>(list: T[]): T => list.splice(Math.floor(random.next() * list.length), 1)[0]!;
     const active: Record<string, number> = { a: 0, b: 0, c: 0 };
-    const running: { client: KeepAliveClient; key: string; server: string; rest(): Promise<void> }[] = [];
+    const running: { client: KeepAliveClient; key: string; backend: string; rest(): Promise<void> }[] = [];
     const idle = [...clients];
     let widest = 0;
     await untilActive(whole, 0);
@@ -78,18 +78,18 @@ describe.skipIf(sharing === undefined)("two workers", () => {
       while (idle.length > 0) {
         const fewest = Math.min(...Object.values(active));
         const client = take(idle);
-        const { server, rest } = await client.begin(`/hold/${key}`);
-        expect({ key, server, active: active[server], of: { ...active } }).toMatchObject({ active: fewest });
-        active[server]!++;
-        running.push({ client, key: String(key++), server, rest });
+        const { backend, rest } = await client.begin(`/hold/${key}`);
+        expect({ key, backend, active: active[backend], of: { ...active } }).toMatchObject({ active: fewest });
+        active[backend]!++;
+        running.push({ client, key: String(key++), backend, rest });
       }
-      // Some of one server, so that the others have more than it.
+      // Some of one backend, so that the others have more than it.
       const least = ["a", "b", "c"][Math.floor(random.next() * 3)]!;
-      const leaving = running.filter(({ server }) => server === least).slice(0, 1 + Math.floor(random.next() * 8));
+      const leaving = running.filter(({ backend }) => backend === least).slice(0, 1 + Math.floor(random.next() * 8));
       for (const one of leaving) {
-        servers.find(({ name }) => name === one.server)!.release(one.key);
+        backends.find(({ name }) => name === one.backend)!.release(one.key);
         await one.rest();
-        active[one.server]!--;
+        active[one.backend]!--;
         running.splice(running.indexOf(one), 1);
         idle.push(one.client);
       }
@@ -97,35 +97,35 @@ describe.skipIf(sharing === undefined)("two workers", () => {
       await untilActive(whole, running.length);
     }
     expect(widest).toBeGreaterThanOrEqual(4);
-    for (const { server, key, rest } of running) {
-      servers.find(({ name }) => name === server)!.release(key);
+    for (const { backend, key, rest } of running) {
+      backends.find(({ name }) => name === backend)!.release(key);
       await rest();
     }
   });
 
-  test("slow servers have almost the same number of requests each, whoever carries them", async () => {
-    const servers = await startServers(["a", "b", "c"]);
+  test("slow backends have almost the same number of requests each, whoever carries them", async () => {
+    const backends = await startBackends(["a", "b", "c"]);
     const whole = await runWhole({
       workers: 2,
-      upstream: { balance: "least-connections", backends: servers.map(({ url }) => url) },
+      upstream: { balance: "least-connections", backends: backends.map(({ url }) => url) },
     });
     const answers = await new Press(whole.port, 48, (index) => `/wait/${20 + ((index * 37) % 60)}`, 3_000).whole();
     expect(tally(answers, ({ status }) => status)).toEqual({ 200: 3_000 });
     const byWorker = Object.values(tally(answers, ({ worker }) => worker));
-    const most = (await Promise.all(servers.map((server) => server.figures()))).map(({ mostActive }) => mostActive);
-    console.log(`48 clients, requests by worker ${byWorker.join(" / ")}, most at once by server ${most.join(" / ")}`);
+    const most = (await Promise.all(backends.map((backend) => backend.figures()))).map(({ mostActive }) => mostActive);
+    console.log(`48 clients, requests by worker ${byWorker.join(" / ")}, most at once by backend ${most.join(" / ")}`);
     expect(byWorker.length).toBe(2);
     // 16 each if all were counted in one place at one moment; two workers can pick within the same one.
     for (const count of most) expect(count).toBeLessThanOrEqual(20);
   });
 
   test("maxConnections: 4 holds over both, none of 3,000 requests of 64 clients is lost, and all accounts agree", async () => {
-    const servers = await startServers(["a", "b", "c"]);
+    const backends = await startBackends(["a", "b", "c"]);
     const whole = await runWhole({
       workers: 2,
       upstream: {
         balance: "least-connections",
-        backends: servers.map(({ url }) => ({ url, maxConnections: 4 })),
+        backends: backends.map(({ url }) => ({ url, maxConnections: 4 })),
         healthCheck: false,
         pool: { queue: { max: 1024, timeout: "7s" } },
       },
@@ -134,7 +134,7 @@ describe.skipIf(sharing === undefined)("two workers", () => {
     const answers = await press.whole();
     expect(tally(answers, ({ status }) => status)).toEqual({ 200: 3_000 });
     const byWorker = Object.values(tally(answers, ({ worker }) => worker));
-    const figures = await Promise.all(servers.map((server) => server.figures()));
+    const figures = await Promise.all(backends.map((backend) => backend.figures()));
     const most = figures.map(({ mostOpen }) => mostOpen);
     const opened = figures.map(({ connections }) => connections);
     const slowest = Math.max(...answers.map(({ sentMs, endedMs }) => endedMs - sentMs));
@@ -144,16 +144,16 @@ describe.skipIf(sharing === undefined)("two workers", () => {
     expect(byWorker.length).toBe(2);
     expect(most).toEqual([4, 4, 4]);
     for (const { mostActive } of figures) expect(mostActive).toBeLessThanOrEqual(4);
-    await expectAccountsAgree(whole, answers, servers);
+    await expectAccountsAgree(whole, answers, backends);
     expect(await whole.metric("spillway_client_connections_total")).toBe(64);
   });
 
   test("a worker that needs a connection gets one of those that the other holds idle", async () => {
-    const [server] = (await startServers(["a"])) as [ServerProcess];
+    const [backend] = (await startBackends(["a"])) as [BackendProcess];
     const whole = await runWhole({
       workers: 2,
       upstream: {
-        backends: [{ url: server.url, maxConnections: 4 }],
+        backends: [{ url: backend.url, maxConnections: 4 }],
         healthCheck: false,
         pool: { queue: { max: 1024, timeout: "7s" } },
       },
@@ -165,18 +165,18 @@ describe.skipIf(sharing === undefined)("two workers", () => {
       // Long enough for it to get those the other one has left.
       const all = await Promise.all(holder.slice(0, 4).map((client) => client.get("/wait/100")));
       await untilActive(whole, 0);
-      const before = await server.figures();
+      const before = await backend.figures();
       expect(before.open).toBe(4);
       const single = await needy[0]!.get("/");
       // It had none of its own.
-      expect((await server.figures()).connections).toBe(before.connections + 1);
+      expect((await backend.figures()).connections).toBe(before.connections + 1);
       const four = await Promise.all(needy.slice(0, 4).map((client) => client.get("/wait/20")));
       expect([...all, single, ...four].map(({ status }) => status)).toEqual(new Array(9).fill(200));
       expect(single.worker).not.toBe(all[0]!.worker);
       slowest.one = Math.max(slowest.one, single.endedMs - single.sentMs);
       slowest.four = Math.max(slowest.four, ...four.map(({ sentMs, endedMs }) => endedMs - sentMs - 20));
     }
-    const { mostOpen, connections } = await server.figures();
+    const { mostOpen, connections } = await backend.figures();
     console.log(
       `ten times from one worker to the other: ${connections} connections opened, at most ${mostOpen} at once; the first waited ${slowest.one.toFixed(1)} ms at most, the next four ${slowest.four.toFixed(1)} ms`,
     );

@@ -12,7 +12,7 @@ export interface Whole {
   readonly port: number;
   status(): Promise<StatusDocument>;
   /** Of `/api/v1/status`, in the order of the configuration. */
-  backends(): Promise<readonly BackendDocument[]>;
+  states(): Promise<readonly BackendDocument[]>;
   /** Sum of a metric over all rows whose labels contain `labels`. */
   metric(name: string, labels?: string): Promise<number>;
 }
@@ -47,7 +47,7 @@ export async function runWhole({ upstream, workers = 1, timeouts = {} }: WholeOp
     spillway,
     port,
     status,
-    backends: async () => (await status()).upstreams[0]!.backends,
+    states: async () => (await status()).upstreams[0]!.backends,
     metric: async (name, labels = "") => {
       const text = await (await fetch(`${admin}/metrics`)).text();
       const rows = text.split("\n").filter((line) => line.startsWith(`${name}{`) && line.includes(labels));

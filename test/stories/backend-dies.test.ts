@@ -1,22 +1,22 @@
 import { expect, test } from "vitest";
 import { eventually, pause } from "../support/wire.ts";
+import { BackendProcess, startBackends } from "./backend-process.ts";
 import { Press, tally } from "./clients.ts";
-import { ServerProcess, startServers } from "./server-process.ts";
 import { runWhole } from "./whole.ts";
 
 const INTERVAL_MS = 300;
 /** Checks come up to 10 % early or late. */
 const JITTER = 0.1;
 
-test("kill -9 of one of three servers under 200 clients: what was in flight on it may fail, nothing after that", async () => {
-  const servers = await startServers(["a", "b", "c"]);
-  const { spillway, port, backends, metric } = await runWhole({
+test("kill -9 of one of three backends under 200 clients: what was in flight on it may fail, nothing after that", async () => {
+  const backends = await startBackends(["a", "b", "c"]);
+  const { spillway, port, states, metric } = await runWhole({
     upstream: {
-      backends: servers.map(({ url }) => url),
+      backends: backends.map(({ url }) => url),
       healthCheck: { type: "tcp", interval: `${INTERVAL_MS}ms`, timeout: "250ms", unhealthyAfter: 3, healthyAfter: 1 },
     },
   });
-  const stateOfB = async () => (await backends())[1]!;
+  const stateOfB = async () => (await states())[1]!;
   const untilB = async (state: string) => {
     for (const lateMs = performance.now() + 10_000; performance.now() < lateMs; await pause(10)) {
       const b = await stateOfB();
@@ -32,7 +32,7 @@ test("kill -9 of one of three servers under 200 clients: what was in flight on i
   const inFlight = press.outstanding;
   const signalledMs = performance.now();
   const killedAt = Date.now();
-  servers[1]!.kill();
+  backends[1]!.kill();
   const killedMs = performance.now();
   expect((await stateOfB()).state).toBe("up");
   const down = await untilB("down");
@@ -44,7 +44,7 @@ test("kill -9 of one of three servers under 200 clients: what was in flight on i
   expect(downMs).toBeLessThan(3 * INTERVAL_MS * (1 + JITTER) + 1_000);
   await pause(500);
 
-  const again = await ServerProcess.start("b", servers[1]!.port);
+  const again = await BackendProcess.start("b", backends[1]!.port);
   const restartedAt = Date.now();
   const up = await untilB("up");
   const seenUpMs = performance.now();
@@ -56,7 +56,7 @@ test("kill -9 of one of three servers under 200 clients: what was in flight on i
   const answers = await press.stop();
 
   const failed = answers.filter(({ status }) => status !== 200);
-  const shares = tally(sinceUp(), ({ server }) => server);
+  const shares = tally(sinceUp(), ({ backend }) => backend);
   const figures = {
     requests: answers.length,
     "in flight at the kill": inFlight,

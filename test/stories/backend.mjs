@@ -1,5 +1,5 @@
 /**
- * A backend in a process of its own: `node server.mjs NAME PORT`. It counts what reaches it, so that a story can compare
+ * A backend in a process of its own: `node backend.mjs NAME PORT`. It counts what reaches it, so that a story can compare
  * the proxy's account of things with what happened. Targets: `/` answers at once, `/wait/MS` after a while, `/hold/KEY`
  * begins at once and ends when told; an upgrade is a WebSocket that echoes. Told by messages: `{ release: KEY }`,
  * `{ figures: ID }`.

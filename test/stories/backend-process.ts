@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 
 /** What a backend has counted since it began. */
-export interface ServerFigures {
+export interface BackendFigures {
   readonly requests: number;
   readonly active: number;
   readonly mostActive: number;
@@ -15,16 +15,16 @@ export interface ServerFigures {
   readonly mostOpen: number;
 }
 
-interface FromServer {
+interface FromBackend {
   readonly port?: number;
   readonly id?: number;
-  readonly figures?: ServerFigures;
+  readonly figures?: BackendFigures;
 }
 
-const program = fileURLToPath(new URL("server.mjs", import.meta.url));
+const program = fileURLToPath(new URL("backend.mjs", import.meta.url));
 
-/** `server.mjs` in a process of its own, ended when the test is over. */
-export class ServerProcess {
+/** `backend.mjs` in a process of its own, ended when the test is over. */
+export class BackendProcess {
   readonly name: string;
   readonly port: number;
   readonly url: string;
@@ -38,17 +38,17 @@ export class ServerProcess {
     this.#child = child;
   }
 
-  static async start(name: string, port = 0): Promise<ServerProcess> {
+  static async start(name: string, port = 0): Promise<BackendProcess> {
     const child = fork(program, [name, String(port)], { execArgv: [] });
     onTestFinished(() => void child.kill("SIGKILL"));
-    const [message] = (await once(child, "message")) as [FromServer];
-    return new ServerProcess(name, message.port!, child);
+    const [message] = (await once(child, "message")) as [FromBackend];
+    return new BackendProcess(name, message.port!, child);
   }
 
-  async figures(): Promise<ServerFigures> {
+  async figures(): Promise<BackendFigures> {
     const id = this.#asked++;
-    const answer = new Promise<ServerFigures>((resolve) => {
-      const hear = (message: FromServer): void => {
+    const answer = new Promise<BackendFigures>((resolve) => {
+      const hear = (message: FromBackend): void => {
         if (message.id !== id) return;
         this.#child.off("message", hear);
         resolve(message.figures!);
@@ -76,6 +76,6 @@ export class ServerProcess {
   }
 }
 
-export function startServers(names: readonly string[]): Promise<ServerProcess[]> {
-  return Promise.all(names.map((name) => ServerProcess.start(name)));
+export function startBackends(names: readonly string[]): Promise<BackendProcess[]> {
+  return Promise.all(names.map((name) => BackendProcess.start(name)));
 }
