@@ -43,8 +43,7 @@ export default defineCommand({
       return 2;
     }
     if (request !== undefined) return explain(loaded.settings, request, options.json, terminal);
-    if (options.json)
-      printJson(terminal, { ok: true, file, warnings: loaded.warnings, settings: withoutSecrets(loaded.settings) });
+    if (options.json) printJson(terminal, { ok: true, file, warnings: loaded.warnings, settings: loaded.settings });
     else terminal.out(settingsWords(loaded.settings, loaded.written));
     terminal.err(paint(terminal, "green", `${file} is fine.`).concat("\n"));
     return 0;
@@ -67,12 +66,6 @@ export async function defaultFile(): Promise<string> {
 export function printMistakes(mistakes: readonly Mistake[], color: "red" | "yellow", terminal: Terminal): void {
   const label = color === "yellow" ? paint(terminal, color, "warning ") : "";
   for (const mistake of mistakes) terminal.err(`${label}${formatMistake(mistake)}\n`);
-}
-
-/** What a log of a build may show. */
-function withoutSecrets(settings: Settings): Settings {
-  if (settings.admin === false || settings.admin.token === undefined) return settings;
-  return { ...settings, admin: { ...settings.admin, token: "(set)" } };
 }
 
 /** JSON has no number without limit: `unlimited` is what the file would say. */

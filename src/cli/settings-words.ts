@@ -99,10 +99,7 @@ function healthWords(check: UpstreamSettings["healthCheck"]): string {
 }
 
 function generalWords({ workers, admin, log }: Settings): string {
-  const adminWords =
-    admin === false
-      ? "Admin API: off"
-      : `Admin API ${formatAddress(admin.listen)} (${admin.token === undefined ? "no token: changes from this machine alone" : "changes need the token"})`;
+  const adminWords = admin === false ? "Admin API: off" : `Admin API ${formatAddress(admin.listen)}`;
   const access =
     log.access.format === "off" ? "no access log" : `access log (${log.access.format}) to ${log.access.path}`;
   return `${adminWords}\nWorkers: ${workers === "auto" ? "one per core" : workers}. Log level ${log.level}, ${access}.`;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { MistakeCode } from "./mistakes.ts";
 import { suggest } from "./suggest.ts";
-import { describe, isWrong, parseDuration, parseSize, quote, type Wrong } from "./values.ts";
+import { describe, isWrong, parseDuration, parseSize, type Wrong } from "./values.ts";
 
 /** What the JSON Schema says of a value whose meaning only its parser knows. */
 export interface Shape {
@@ -153,12 +153,6 @@ export function parseText<Out>(value: unknown, check: (value: string) => Out | W
     return { code: "CONFIG_TYPE", wrong: `${describe(value)} stands where text is asked for`, fix: "Write text" };
   }
   return check(value);
-}
-
-/** Any text without control characters. */
-export function plainText(value: string): string | Wrong {
-  if (!/[\x00-\x1f\x7f]/.test(value)) return value;
-  return { code: "CONFIG_TEXT", wrong: `${quote(value)} holds a control character`, fix: "Leave it out" };
 }
 
 /** `a, b or c`. */

@@ -18,7 +18,7 @@ const directory = mkdtempSync(join(tmpdir(), "spillway-config-"));
 afterAll(() => rmSync(directory, { recursive: true }));
 
 const GOOD = 'listeners: [{ listen: ":8080", upstream: web }]\nupstreams: { web: { backends: ["http://10.0.0.1"] } }\n';
-const environment = { SECRET: "s3cret" };
+const environment = { ACCESS_LOG: "/var/log/access.log" };
 
 function file(name: string, content: string | Uint8Array): string {
   const path = join(directory, name);
@@ -119,10 +119,13 @@ describe("a configuration in TypeScript", () => {
     expect(await said(file("promise.mts", `export default Promise.resolve(${exported});`))).toEqual(["fine"]);
     expect(await said(file("script.mjs", `export default ${exported};`))).toEqual(["fine"]);
     const loaded = await loadConfig(
-      file("token.ts", `export default { admin: { token: "\${SECRET}" }, ...${exported} };`),
+      file(
+        "variable.ts",
+        `export default { log: { access: { format: "json", path: "\${ACCESS_LOG}" } }, ...${exported} };`,
+      ),
       environment,
     );
-    expect(loaded.ok && loaded.settings.admin).toMatchObject({ token: "s3cret" });
+    expect(loaded.ok && loaded.settings.log.access.path).toBe("/var/log/access.log");
   });
 
   test("has its mistakes told by key", async () => {

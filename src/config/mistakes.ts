@@ -152,8 +152,8 @@ export const mistakeCodes = {
     cure: "Send a route to it, or remove it.",
   },
   CONFIG_ADMIN_OPEN: {
-    means: "Warning: the admin API can be reached from other machines and asks for no token.",
-    cure: "Set admin.token, or listen on 127.0.0.1.",
+    means: "Warning: metrics and states can be read from other machines.",
+    cure: "Listen on 127.0.0.1.",
   },
 } as const satisfies Record<`CONFIG_${string}`, CodeEntry>;
 

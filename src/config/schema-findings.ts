@@ -101,8 +101,11 @@ function noSuchKind({ options }: { options?: unknown[] }, path: KeyPath, value: 
 function unknownKey(path: KeyPath, key: string, data: unknown): Finding {
   const known = knownKeys(path, data);
   const near = suggest(key, known);
-  const fix =
-    near === undefined ? `The keys here are ${listOf(known).replace(" or ", " and ")}` : `Did you mean ${near}?`;
+  const choice =
+    known.length === 1
+      ? `The only key here is ${known[0]}`
+      : `The keys here are ${listOf(known).replace(" or ", " and ")}`;
+  const fix = near === undefined ? choice : `Did you mean ${near}?`;
   return {
     code: "CONFIG_UNKNOWN_KEY",
     path: [...path, key],

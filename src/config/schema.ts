@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { RouteOptions } from "../policy/route/options.ts";
 import { balance } from "./balance-schema.ts";
-import { choice, duration, flag, integer, leaf, plainText, size, text } from "./leaf.ts";
+import { choice, duration, flag, integer, leaf, size, text } from "./leaf.ts";
 import { routeSchema } from "./route-schema.ts";
 import * as check from "./text-checks.ts";
 import { type Endpoint, formatAddress, type ListenAddress, parseBackendUrl, parseListen } from "./values.ts";
@@ -325,10 +325,6 @@ const admin = z
       listen: listen
         .prefault("127.0.0.1:9900")
         .describe("Address of the admin API and the metrics. Keep it away from the world."),
-      token: text(plainText)
-        .transform((value) => (value === "" ? undefined : value))
-        .optional()
-        .describe("Bearer token that changes need. Without one, changes are taken from this machine alone."),
     }),
   ])
   .prefault({});
