@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { SeededRandom } from "../../src/policy/model/random.ts";
 import { READ_MODES, scene } from "../support/scene.ts";
-import { pause, turn, type Wire } from "../support/wire.ts";
+import { eventually, pause, turn, type Wire, WireEnd } from "../support/wire.ts";
 
 const SEEDS = Number(process.env.SPILLWAY_MIXTURE_SEEDS ?? 4);
 const SIZES = [0, 1, 100, 5_000, 16_384, 40_000, 70_000, 300_000];
@@ -131,6 +131,95 @@ test.each(READ_MODES.flatMap((mode) => Array.from({ length: SEEDS }, (_, seed) =
     await quiet();
     expect(proxy.snapshot().total).toMatchObject({ active: 0 });
     expect(Object.keys(proxy.snapshot().total.statuses).filter((status) => status !== "200")).toEqual([]);
+  },
+  60_000,
+);
+
+test.each(READ_MODES.flatMap((mode) => Array.from({ length: SEEDS }, (_, seed) => [mode, seed + 1] as const)))(
+  "whatever breaks on either side, what looks whole to a client is whole, and its own (%s, seed %d)",
+  async (mode, seed) => {
+    const dice = new Dice(seed * 7_000);
+    const { proxy, client } = await scene(
+      async (wire) => {
+        for (;;) {
+          const request = await wire.request();
+          const [id, size, framing] = request.start.split(" ")[1]!.slice(1).split("/") as [string, string, string];
+          const answer = body(id, Number(size));
+          const head = `HTTP/1.1 200 OK\r\nX-Id: ${id}\r\n`;
+          let text = `${head}\r\n${answer}`;
+          if (framing === "length") text = `${head}Content-Length: ${size}\r\n\r\n${answer}`;
+          if (framing === "chunked") text = `${head}Transfer-Encoding: chunked\r\n\r\n${chunked(dice, answer)}`;
+          const fault = dice.one(["none", "none", "none", "none", "reset", "end", "half", "extra", "garbage", "late"]);
+          if (fault === "late") await pause(dice.below(60));
+          if (fault === "garbage") text = `\0${text}`;
+          if (fault === "extra" && framing !== "close")
+            text += `HTTP/1.1 200 OK\r\nX-Id: poison\r\nContent-Length: 6\r\n\r\npoison`;
+          const cut = dice.below(text.length);
+          // An end is all that a body without framing has: only a reset can break it.
+          const whole = framing === "close" ? "reset" : "end";
+          if (fault === "reset" || fault === "half") text = text.slice(0, cut);
+          if (fault === "end") text = "";
+          await write(dice, wire, text);
+          if (fault === "reset") return wire.reset();
+          if (fault === "half") return wire[whole]();
+          if (fault === "end" || framing === "close") return wire.end();
+        }
+      },
+      { mode, upstream: { timeouts: { response: "5s" }, pool: { maxConnections: 6 } } },
+    );
+    const outcomes = new Map<string, number>();
+    const session = async (n: number) => {
+      const own = new Dice(seed * 200 + n);
+      for (let i = 0; i < 40; i++) {
+        const wire = await client();
+        for (let j = 0; j < 3; j++) {
+          const id = `${n}-${i}-${j}`;
+          const size = own.one(SIZES);
+          const up = own.chance(0.5) ? body(`up${id}`, own.one(SIZES)) : "";
+          const head = `${up === "" ? "GET" : "POST"} /${id}/${size}/${own.one(["length", "chunked", "close"])} HTTP/1.1\r\nHost: a\r\n`;
+          const text = up === "" ? `${head}\r\n` : `${head}Content-Length: ${up.length}\r\n\r\n${up}`;
+          if (own.chance(0.15)) {
+            await write(own, wire, text.slice(0, own.below(text.length)));
+            if (own.chance(0.5)) await pause(own.below(10));
+            break;
+          }
+          const writing = write(own, wire, text);
+          let outcome: string;
+          try {
+            const response = await wire.response();
+            outcome = String(response.status);
+            expect([200, 502]).toContain(response.status);
+            expect(response.value("x-id")).toBe(response.status === 200 ? id : undefined);
+            if (response.status === 200) {
+              const same = response.body === body(id, size);
+              expect([id, response.lines, response.body.length, same]).toEqual([id, response.lines, size, true]);
+            }
+            if (response.value("connection") === "close") break;
+          } catch (error) {
+            if (!(error instanceof WireEnd)) throw error;
+            outcome = "broken off";
+            break;
+          } finally {
+            await Promise.race([writing, wire.rest().catch(() => {})]);
+          }
+          outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+        }
+        if (own.chance(0.5)) wire.reset();
+        else wire.destroy();
+      }
+    };
+    await Promise.all(Array.from({ length: 6 }, (_, n) => session(n)));
+    expect(outcomes.get("200")).toBeGreaterThan(50);
+    expect(outcomes.get("502")).toBeGreaterThan(0);
+    await eventually(
+      () => {
+        const { clientConnections, exchanges, backends } = proxy.plane.inspect();
+        return clientConnections + exchanges + backends[0]!.busy + backends[0]!.waiting === 0;
+      },
+      () => `rest: ${JSON.stringify(proxy.plane.inspect())}`,
+    );
+    expect(proxy.snapshot().total.active).toBe(0);
+    expect(proxy.snapshot().upstreams[0]!.backends[0]!.active).toBe(0);
   },
   60_000,
 );
