@@ -259,8 +259,9 @@ export class ConnectionPool<T extends object> {
       if (this.#held() < this.#maxConnections) this.#tell(this.#options.onBoundFreed);
       return false;
     }
+    // Asked again and again, it must still give one up after so many releases.
+    if (!this.#surrender) this.#releasesSinceAsked = 0;
     this.#surrender = true;
-    this.#releasesSinceAsked = 0;
     const idle = this.#idle.oldest;
     if (idle === undefined) return false;
     this.#drop(idle, "surrendered");

@@ -73,7 +73,7 @@ export class BackendConnection implements ConnectionHandler {
     this.#timer.clear();
   }
 
-  /** `backendLate` is called unless bytes arrive, or this is called again, within `ms`. */
+  /** `backendLate` is called in `ms`, unless this is called again before. What arrives does not change it. */
   expectWithin(ms: number): void {
     this.#timer.set(ms);
   }

@@ -93,6 +93,7 @@ export class BodyRelay {
       this.bytes += end - from;
       this.done = this.#left === 0;
       if (end > from) this.#pass(bytes, from, end);
+      this.flush();
       if (this.done) this.#leaveBulk();
       return end;
     }
@@ -104,11 +105,12 @@ export class BodyRelay {
     const { runs } = decoder;
     if (runs.count === 2 && decoder.trailer === "") this.#pass(bytes, runs.ranges[0]!, runs.ranges[1]!);
     else this.#writeText(runs.text(bytes) + decoder.trailer);
+    this.flush();
     if (this.done) this.#leaveBulk();
     return end;
   }
 
-  /** Writes the head if no piece of the body has taken it along. */
+  /** Writes the head where no piece of the body has taken it along. */
   flush(): void {
     if (this.head !== "" && this.#sink !== undefined) this.#writeText("");
   }

@@ -44,6 +44,8 @@ const HALF_CLOSED_BEGIN_MS = 1_000;
 /** and how long it may stand still once it has begun. */
 const HALF_CLOSED_PAUSE_MS = 5_000;
 
+const HEAD_LATE: Refusal = { status: 408, code: "head-timeout", message: "The head was not complete in time." };
+
 /**
  * What the client is waited for. `idle`: a request; `head`: the rest of its head; `body`: the next piece of a body, or
  * that it takes what it was sent; `exchange`: nothing, its exchange runs; `half-closed`: nothing, it may have left;
@@ -100,11 +102,6 @@ export class ClientSession implements ConnectionHandler {
     this.#idleSinceMs = services.clock.now();
     this.#awaitRequest();
     connection.handler = this;
-  }
-
-  /** Neither an exchange nor a part of a head. */
-  get idle(): boolean {
-    return this.#phase === "idle";
   }
 
   // What arrives.
@@ -189,7 +186,7 @@ export class ClientSession implements ConnectionHandler {
     if (this.#trusted) head.client = clientOf(head, this.#peer, this.listener);
     if (++this.#requests >= this.listener.limits.requestsPerConnection) this.#keepAlive = false;
     const at = exchange.begin(bytes, from, to);
-    if (this.#inputEnded && this.#reader === exchange) this.#awaitHalfClosed();
+    if (this.#inputEnded && this.#reader === exchange && this.#phase === "exchange") this.#awaitExchange();
     return at;
   }
 
@@ -226,7 +223,7 @@ export class ClientSession implements ConnectionHandler {
     this.#blocked = false;
     if (this.#phase === "closing") return;
     if (this.#reader !== undefined) {
-      if (this.#phase === "body" && !this.#reader.requestUnread) this.#phase = "exchange";
+      if (this.#phase === "body" && !this.#reader.requestUnread) this.#awaitExchange();
       this.#reader.clientDrained();
     } else {
       this.#next();
@@ -248,7 +245,8 @@ export class ClientSession implements ConnectionHandler {
       return this.#destroy();
     }
     if (this.#stash === undefined) this.#keepAlive = false;
-    this.#awaitHalfClosed();
+    // One that does not take what it was sent is waited for as any other.
+    if (!this.#blocked) this.#awaitExchange();
   }
 
   closed(): void {
@@ -281,14 +279,13 @@ export class ClientSession implements ConnectionHandler {
 
   /** The client has to send, or to take, the next piece of a body in time. */
   expectBody(): void {
-    if (this.#phase === "half-closed") return;
     this.#phase = "body";
     this.#timer.set(this.listener.timeouts.body);
   }
 
   /** It is not the client who is waited for now. */
   awaitNothing(): void {
-    if (this.#phase === "body" && !this.#blocked) this.#phase = "exchange";
+    if (this.#phase === "body" && !this.#blocked) this.#awaitExchange();
   }
 
   /** The exchange has to end in time. */
@@ -405,7 +402,10 @@ export class ClientSession implements ConnectionHandler {
     this.#timer.set(this.listener.timeouts.head);
   }
 
-  #awaitHalfClosed(): void {
+  /** Nothing is waited for but the exchange, as long as the client has not ended its side. */
+  #awaitExchange(): void {
+    this.#phase = "exchange";
+    if (!this.#inputEnded || this.#tunnel !== undefined) return;
     this.#phase = "half-closed";
     this.#timer.set(HALF_CLOSED_BEGIN_MS);
   }
@@ -420,9 +420,7 @@ export class ClientSession implements ConnectionHandler {
         return this.#timer.set(left);
       }
       case "head":
-        this.services.stripe.rejected(408);
-        this.write(refusalText(408, "The head was not complete in time.", this.services.date()));
-        return this.#close(true);
+        return this.#refuse(HEAD_LATE);
       case "body":
         if (this.#reader === undefined) return this.#destroy();
         return this.#reader.clientLate();

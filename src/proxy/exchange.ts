@@ -2,39 +2,35 @@ import type { Outcome, Progress } from "../policy/model/outcome.ts";
 import { rewriteTarget } from "../policy/route/rewrite.ts";
 import { chooseSplit, type Route } from "../policy/route/route.ts";
 import { type AnswerReason, Dispatch, type Step } from "../policy/upstream/dispatch.ts";
-import type { PoolError } from "../pool/pool-error.ts";
-import type { Waiter } from "../pool/pool-options.ts";
 import { latin1 } from "../wire/bytes.ts";
 import { REFUSALS } from "../wire/refusal.ts";
 import type { RequestHead } from "../wire/request-head.ts";
 import type { ResponseHead } from "../wire/response-head.ts";
-import type { BackendConnection, ResponseReader } from "./backend-connection.ts";
+import { Attempt, type AttemptOwner } from "./attempt.ts";
+import type { BackendConnection } from "./backend-connection.ts";
 import { BodyRelay } from "./body-relay.ts";
 import type { ClientSession, RequestReader } from "./client-session.ts";
-import { poolOutcome } from "./pool-outcome.ts";
 import { requestText } from "./request-text.ts";
 import { type Answer, answerText, encodingFor, interimText, responseText } from "./response-text.ts";
 import type { Services } from "./services.ts";
 import { Tunnel } from "./tunnel.ts";
-import type { BackendRuntime, UpstreamRuntime } from "./upstream-runtime.ts";
+import { RESPONSE_LIMITS, type UpstreamRuntime } from "./upstream-runtime.ts";
 
 /** A body up to this size that came whole with its head is written with it, as one string. */
 const WHOLE_BODY_BYTES = 64 * 1024;
-/** A connection used less than this ago is taken to be alive for what must not be sent twice. */
-const PROVEN_MS = 1000;
 /** RFC 9110 section 9.2.2: sent twice, these do what they do sent once. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 /** What is written down of an exchange whose client left before it was answered; nobody is sent it. */
 const CLIENT_LEFT = 499;
-const FRESH = { fresh: true } as const;
 
 /**
  * One request and its response, from first byte in to last byte out. It reads in the order of a request's way:
- * route -> dispatch -> acquire -> send -> relay the response -> settle. The decisions on that way are `Dispatch`'s.
+ * route -> dispatch -> attempt -> send -> relay the response -> settle. The decisions on that way are `Dispatch`'s; an
+ * `Attempt` has the connection.
  *
- * Every attempt ends in `#attemptEnded`, every exchange in `#end`, once, whatever ends it.
+ * Whatever ends it ends it once, in `#end`, after its attempt.
  */
-export class Exchange implements RequestReader, ResponseReader, Waiter<BackendConnection> {
+export class Exchange implements RequestReader, AttemptOwner {
   readonly session: ClientSession;
   readonly head: RequestHead;
   readonly startedMs: number;
@@ -50,11 +46,8 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
   readonly #services: Services;
   #upstream: UpstreamRuntime | undefined;
   #dispatch: Dispatch | undefined;
-  #backend: BackendRuntime | undefined;
-  #connection: BackendConnection | undefined;
-  #attemptMs = 0;
-  #waiting = false;
-  #progress: Progress = "nothing";
+  #attempt: Attempt | undefined;
+  #responding = false;
   #began = false;
   #over = false;
   /** A request body that came whole with its head. */
@@ -62,8 +55,8 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
   #requestBody: BodyRelay | undefined;
   #responseBody: BodyRelay | undefined;
   #tunnel: Tunnel | undefined;
-  /** The whole message, as long as it may have to be sent again because an idle connection was closed under it. */
-  #replay = "";
+  /** How long the backend took to answer, before the tunnel began. */
+  #switchedAfterMs = 0;
   #reusable = false;
   #wholeBytes = 0;
 
@@ -100,7 +93,7 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
   }
 
   get responding(): boolean {
-    return this.#progress === "response";
+    return this.#responding;
   }
 
   /**
@@ -113,10 +106,7 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
     this.#began = true;
     const body = this.#requestBody;
     if (body === undefined || this.#over) return at;
-    const end = at === to ? at : this.requestBytes(bytes, at, to);
-    body.flush();
-    if (at === to && body.opened) this.#requestMoved(body);
-    return end;
+    return this.requestBytes(bytes, at, to);
   }
 
   #route(bytes: Buffer, from: number, to: number): number {
@@ -187,42 +177,26 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
       else this.#answer(500, "policy-threw");
       return;
     }
-    if (step === "try") this.#acquire(dispatch);
+    if (step === "try") this.#try(dispatch);
     else if (step === "answer") this.#answerFor(dispatch.status, dispatch.reason, dispatch.retryAfterSeconds);
     else if (!this.#over) this.#cut(dispatch.reason);
   }
 
-  #acquire(dispatch: Dispatch): void {
-    const runtime = this.#upstream!.backends.get(dispatch.backend!)!;
-    this.#backend = runtime;
-    this.#services.stripe.attemptStarted(runtime.backend.slot);
-    this.#attemptMs = this.#services.clock.now();
-    this.#progress = "nothing";
-    this.#waiting = true;
-    runtime.pool.request(this, this.#needsFresh(runtime) ? FRESH : undefined);
-    if (this.#waiting && this.requestUnread) this.session.connection.pause();
+  #try(dispatch: Dispatch): void {
+    const attempt = new Attempt(this, this.#upstream!.backends.get(dispatch.backend!)!, this.#services);
+    this.#attempt = attempt;
+    attempt.begin(this.#requestBody === undefined && IDEMPOTENT.has(this.method));
+    if (attempt.waiting && this.requestUnread) this.session.connection.pause();
   }
 
-  /** What cannot be sent again does not go on a connection that may have been closed meanwhile (RFC 9110 section 9.2.2). */
-  #needsFresh({ pool }: BackendRuntime): boolean {
-    if (this.#requestBody === undefined && IDEMPOTENT.has(this.method)) return false;
-    const idleSinceMs = pool.newestIdleSinceMs;
-    return idleSinceMs !== undefined && this.#attemptMs - idleSinceMs > PROVEN_MS;
-  }
-
-  acquired(connection: BackendConnection, reused: boolean): void {
-    this.#waiting = false;
-    this.#connection = connection;
-    if (reused) this.#services.stripe.connectionReused(connection.slot);
-    connection.begin(this);
-    this.#progress = "request";
-    const { authority, backend } = this.#backend!;
+  send(attempt: Attempt, connection: BackendConnection, reused: boolean): void {
     const { settings } = this.#upstream!;
+    const { authority, backend } = attempt.runtime;
     const text = requestText(this, settings.hostHeader, authority, backend.id);
     const body = this.#requestBody;
     if (body === undefined) {
       const message = this.#bodyText === "" ? text : text + this.#bodyText;
-      if (reused && IDEMPOTENT.has(this.method)) this.#replay = message;
+      if (reused && IDEMPOTENT.has(this.method)) attempt.mayReplay(message);
       connection.connection.write(message);
       connection.expectWithin(settings.timeouts.response);
       return;
@@ -235,10 +209,8 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
     if (body.done || !body.blocked) this.session.connection.resume();
   }
 
-  /** The pool had no connection for us. */
-  failed(error: PoolError): void {
-    this.#waiting = false;
-    this.#attemptEnded(poolOutcome(error, this.#elapsedMs()));
+  unconnected(outcome: Outcome): void {
+    this.#attemptEnded(outcome);
   }
 
   // From the client.
@@ -261,15 +233,15 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
     if (body.done) {
       this.session.awaitNothing();
       if (this.#responseBody?.blocked !== true) {
-        this.#connection?.expectWithin(this.responding ? timeouts.idle : timeouts.response);
+        this.#attempt?.connection?.expectWithin(this.responding ? timeouts.idle : timeouts.response);
       }
     } else if (body.blocked) {
       this.session.awaitNothing();
-      this.#connection?.expectWithin(timeouts.idle);
+      this.#attempt?.connection?.expectWithin(timeouts.idle);
     } else {
       // A backend that answers already is not waited for either while its client cannot take more.
       const waits = this.responding && this.#responseBody?.blocked !== true;
-      this.#connection?.expectWithin(waits ? timeouts.idle : Number.POSITIVE_INFINITY);
+      this.#attempt?.connection?.expectWithin(waits ? timeouts.idle : Number.POSITIVE_INFINITY);
       this.session.expectBody();
     }
   }
@@ -285,7 +257,7 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
   clientGone(): void {
     if (this.#over) return;
     this.reason ||= "client-closed";
-    this.#dropAttempt({ kind: "cancelled", durationMs: this.#elapsedMs() });
+    this.#dropAttempt("cancelled");
     this.#end(this.status === 0 ? CLIENT_LEFT : this.status, false);
   }
 
@@ -298,7 +270,7 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
   /** The route's time is over. */
   routeLate(): void {
     const cut = this.responding;
-    this.#dropAttempt({ kind: "timeout", phase: "route", durationMs: this.#elapsedMs() });
+    this.#dropAttempt("timeout");
     if (cut) this.#cut("route-timeout");
     else this.#answer(504, "route-timeout");
   }
@@ -306,26 +278,22 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
   // From the backend.
 
   interim(head: ResponseHead): void {
-    this.#replay = "";
+    this.heard();
     // Hints are not worth waiting for a client that does not read; 100 is.
     const wanted = head.status === 100 || !this.session.connection.unsent;
     if (this.head.minor === 1 && wanted) this.session.write(interimText(head));
-    if (!this.requestUnread) this.#connection!.expectWithin(this.#upstream!.settings.timeouts.response);
+    if (!this.requestUnread) this.#attempt?.connection?.expectWithin(this.#upstream!.settings.timeouts.response);
   }
 
   switched(head: ResponseHead, bytes: Buffer, from: number, to: number): void {
     if (this.head.upgrade === "" || head.upgrade === "") return this.malformed("unwanted-101");
-    this.#replay = "";
-    this.#progress = "response";
-    this.status = 101;
-    const connection = this.#connection!;
+    const connection = this.#beginResponse(101);
     const services = this.#services;
-    const now = services.clock.now();
     services.exchanges--;
     services.tunnels++;
-    services.stripe.exchangeEnded(this.#upstream!.index, 101, false, now - this.startedMs);
-    services.stripe.attemptEnded(connection.slot, false, now - this.#attemptMs);
+    services.stripe.exchangeEnded(this.#upstream!.index, 101, false, services.clock.now() - this.startedMs);
     services.stripe.tunnelOpened();
+    this.#switchedAfterMs = this.#attempt!.elapsedMs;
     this.session.write(responseText(this, head, true, "as-is"));
     const tunnel = new Tunnel(this, connection, services);
     this.#tunnel = tunnel;
@@ -338,17 +306,13 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
   tunnelClosed(): void {
     this.#services.tunnels--;
     this.#services.stripe.tunnelClosed();
-    this.#giveBack(false);
-    this.#tell({ kind: "success", status: 101, durationMs: this.#elapsedMs() }, "response");
+    this.#settle({ kind: "success", status: 101, durationMs: this.#switchedAfterMs }, false, false);
     this.#end(101, false);
   }
 
   responded(head: ResponseHead, bytes: Buffer, from: number, to: number): void {
-    const connection = this.#connection!;
+    const connection = this.#beginResponse(head.status);
     const { session } = this;
-    this.#replay = "";
-    this.#progress = "response";
-    this.status = head.status;
     this.#reusable = head.keepAlive;
     // A request that is still coming would follow the response on this connection: better to say now that none can.
     if (this.requestUnread) session.closeAfterExchange();
@@ -369,13 +333,19 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
       source: connection.connection,
       framing,
       encoding,
-      limits: this.#upstream!.responseLimits,
+      limits: RESPONSE_LIMITS,
     });
     this.#responseBody = body;
     body.head = text;
     body.open(session.connection);
     this.responseBytes(bytes, from, to);
-    if (!this.#over) body.flush();
+  }
+
+  #beginResponse(status: number): BackendConnection {
+    this.heard();
+    this.#responding = true;
+    this.status = status;
+    return this.#attempt!.connection!;
   }
 
   responseBytes(bytes: Buffer, from: number, to: number): void {
@@ -391,28 +361,28 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
       this.#complete();
     } else if (body.blocked) {
       this.session.expectDrain();
-      this.#connection!.expectWithin(Number.POSITIVE_INFINITY);
+      this.#attempt?.connection?.expectWithin(Number.POSITIVE_INFINITY);
     } else {
       this.#responseMoved();
     }
   }
 
   #responseMoved(): void {
-    this.#connection?.expectWithin(this.#upstream!.settings.timeouts.idle);
+    this.#attempt?.connection?.expectWithin(this.#upstream!.settings.timeouts.idle);
     // A client that takes what it is sent is not slow, even where its own body stands still.
     if (this.requestUnread && this.#requestBody?.blocked === false) this.session.expectBody();
   }
 
   /** Nothing of the response has gone out: it can still be answered for. */
   #unbegin(): void {
-    this.#progress = "request";
+    this.#responding = false;
     this.status = 0;
     this.#responseBody = undefined;
   }
 
   /** The backend has begun to answer, so it has the request. */
   heard(): void {
-    this.#replay = "";
+    this.#attempt?.heard();
   }
 
   backendDrained(): void {
@@ -444,90 +414,62 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
 
   backendLate(): void {
     const phase = this.responding || this.requestUnread ? "body" : "response";
-    this.#attemptEnded({ kind: "timeout", phase, durationMs: this.#elapsedMs() });
+    this.#attemptEnded({ kind: "timeout", phase, durationMs: this.#attempt!.elapsedMs });
   }
 
   // How it ends.
 
   #attemptFailed(reason: "reset" | "malformed" | "truncated"): void {
-    if (reason === "reset" && this.#replay !== "") return this.#sendAgain();
-    this.#attemptEnded({ kind: "failure", reason, durationMs: this.#elapsedMs() });
-  }
-
-  /** An idle connection was closed just as it was used: not the backend's fault and no attempt. At most once. */
-  #sendAgain(): void {
-    this.#replay = "";
-    this.#services.stripe.replayed(this.#connection!.slot);
-    this.#giveBack(false);
-    this.#progress = "nothing";
-    this.#waiting = true;
-    this.#backend!.pool.request(this, FRESH);
+    if (reason === "reset" && this.#attempt!.replay()) return;
+    this.#attemptEnded({ kind: "failure", reason, durationMs: this.#attempt!.elapsedMs });
   }
 
   /** The attempt came to nothing: maybe there is another. */
   #attemptEnded(outcome: Outcome): void {
-    const progress = this.#progress;
-    this.#giveBack(false);
-    this.#countAttempt(outcome, true);
+    const attempt = this.#attempt!;
+    const progress: Progress = this.responding ? "response" : attempt.progress;
+    this.#attempt = undefined;
+    attempt.end(outcome, true);
     this.#decide(this.#dispatch!, (dispatch) => dispatch.ended(outcome, progress, this.#services.clock.now()));
   }
 
   /** The response is complete. */
   #complete(): void {
     const { status, session } = this;
+    const attempt = this.#attempt!;
     if (this.#responseBody?.blocked === true) session.expectDrain(this.#responseBody);
     // What the backend has not taken of this request would stand before the next one.
-    const unsent = this.#connection?.connection.unsent === true;
-    this.#giveBack(this.#reusable && !this.requestUnread && !unsent);
-    const outcome: Outcome = { kind: "success", status, durationMs: this.#elapsedMs() };
-    this.#countAttempt(outcome, status >= 500);
-    this.#tell(outcome, "response");
+    const reusable = this.#reusable && !this.requestUnread && !attempt.connection!.connection.unsent;
+    this.#settle({ kind: "success", status, durationMs: attempt.elapsedMs }, status >= 500, reusable);
     this.#end(status, status >= 500);
     session.exchangeEnded();
   }
 
-  /** Ends an attempt that nothing follows. */
-  #dropAttempt(outcome: Outcome): void {
-    if (this.#waiting) this.#backend!.pool.cancel(this);
-    const running = this.#waiting || this.#connection !== undefined;
-    this.#waiting = false;
-    this.#giveBack(false);
-    if (!running) return;
-    this.#countAttempt(outcome, outcome.kind === "timeout");
-    this.#tell(outcome, "response");
+  /** Ends an attempt that nothing follows, where one runs. */
+  #dropAttempt(kind: "cancelled" | "timeout"): void {
+    if (this.#attempt === undefined) return;
+    const durationMs = this.#attempt.elapsedMs;
+    const outcome: Outcome = kind === "timeout" ? { kind, phase: "route", durationMs } : { kind, durationMs };
+    this.#settle(outcome, kind === "timeout", false);
   }
 
-  /** Tells the policy of an outcome after which nothing is left to decide. */
-  #tell(outcome: Outcome, progress: Progress): void {
+  /** The attempt is over and nothing is left to decide: its connection goes back, the policy is told. */
+  #settle(outcome: Outcome, failed: boolean, reusable: boolean): void {
+    const attempt = this.#attempt!;
+    this.#attempt = undefined;
+    attempt.end(outcome, failed, reusable);
     try {
-      this.#dispatch!.ended(outcome, progress, this.#services.clock.now());
+      this.#dispatch!.ended(outcome, "response", this.#services.clock.now());
     } catch (error) {
       this.#services.events.log("error", "policy-threw", `a policy threw: ${String(error)}`);
     }
   }
 
-  #countAttempt(outcome: Outcome, failed: boolean): void {
-    if (outcome.kind === "timeout") this.#services.stripe.timeout(outcome.phase);
-    this.#services.stripe.attemptEnded(this.#backend!.backend.slot, failed, outcome.durationMs);
-  }
-
-  #elapsedMs(): number {
-    return this.#services.clock.now() - this.#attemptMs;
-  }
-
-  #giveBack(reusable: boolean): void {
-    const connection = this.#connection;
-    if (connection === undefined) return;
-    this.#connection = undefined;
-    connection.finish();
-    if (reusable) this.#backend!.pool.release(connection);
-    else this.#backend!.pool.discard(connection, "not reusable");
-  }
-
   /** What came from the client cannot be trusted any further. */
   #refuse(status: number, code: string): void {
-    if (this.responding) return this.#cutAttempt(code);
-    this.#dropAttempt({ kind: "cancelled", durationMs: this.#elapsedMs() });
+    const cut = this.responding;
+    this.#dropAttempt("cancelled");
+    if (cut) return this.#cut(code);
     this.session.closeAfterExchange();
     this.#answer(status, code);
   }
@@ -541,18 +483,12 @@ export class Exchange implements RequestReader, ResponseReader, Waiter<BackendCo
     const { session } = this;
     this.reason = reason;
     this.status = status;
-    this.#progress = "response";
+    this.#responding = true;
     if (this.requestUnread) session.closeAfterExchange();
     const keepAlive = session.settleKeepAlive(0, "as-is");
     session.write(answerText(this, status, keepAlive, answer));
     this.#end(status, status >= 500);
     session.exchangeEnded();
-  }
-
-  #cutAttempt(reason: string): void {
-    this.reason = reason;
-    this.#dropAttempt({ kind: "cancelled", durationMs: this.#elapsedMs() });
-    this.#cut(reason);
   }
 
   /** The response cannot be completed: the client's ends early too, so that it can tell. */

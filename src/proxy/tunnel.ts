@@ -94,7 +94,7 @@ export class Tunnel implements RequestReader, ResponseReader {
     this.close();
   }
 
-  /** Ends both sides; what either was sent and has not taken yet still goes out. */
+  /** Ends both sides; what the client was sent and has not taken yet still goes out. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -11,7 +11,7 @@ import type { BackendSlot } from "./slots.ts";
 import type { Destination, Transport } from "./transport/net-transport.ts";
 
 /** What a backend's response may be: heads are held in memory, so they are bounded. */
-const RESPONSE_LIMITS = { headBytes: 64 * 1024, headFields: 256, chunkExtensionBytes: 16 * 1024 };
+export const RESPONSE_LIMITS: ChunkedLimits = { headBytes: 64 * 1024, headFields: 256, chunkExtensionBytes: 16 * 1024 };
 
 type BackendSettings = UpstreamSettings["backends"][number];
 
@@ -35,7 +35,6 @@ export class UpstreamRuntime {
   readonly index: number;
   readonly settings: UpstreamSettings;
   readonly upstream: Upstream;
-  readonly responseLimits: ChunkedLimits = RESPONSE_LIMITS;
   readonly backends: ReadonlyMap<Backend, BackendRuntime>;
 
   /** `slots` are the rows of its backends in shared counters, in order. */

@@ -19,7 +19,12 @@ let refused: TestProxy;
 beforeAll(async () => {
   await new Promise<void>((resolve) => backend.listen(0, "127.0.0.1", resolve));
   const { port } = backend.address() as { port: number };
-  const listener = { listen: "127.0.0.1:0", upstream: "web", limits: { bodyBytes: 1000 }, timeouts: { head: "300ms" } };
+  const listener = {
+    listen: "127.0.0.1:0",
+    upstream: "web",
+    limits: { bodyBytes: "1000" },
+    timeouts: { head: "300ms" },
+  };
   const run = (url: string) =>
     startProxy({ listeners: [listener], upstreams: { web: { backends: [url], timeouts: { response: "300ms" } } } });
   proxy = await run(`http://127.0.0.1:${port}`);

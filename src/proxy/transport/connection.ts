@@ -21,8 +21,6 @@ export interface Connection {
   handler: ConnectionHandler;
   /** IP address of the peer; empty on a Unix socket. */
   readonly peer: string;
-  /** Address of our end as text, for logs. */
-  readonly local: string;
   /** Whether written bytes still wait for the kernel. */
   readonly unsent: boolean;
   /**

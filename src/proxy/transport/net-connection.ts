@@ -73,11 +73,6 @@ export class NetConnection implements Connection {
     return this.#socket.remoteAddress ?? "";
   }
 
-  get local(): string {
-    const { localAddress, localPort } = this.#socket;
-    return localAddress === undefined ? "unix" : `${localAddress}:${localPort}`;
-  }
-
   get unsent(): boolean {
     return this.#socket.writableLength > 0;
   }
@@ -173,6 +168,12 @@ function onData(this: Socket, bytes: Buffer): void {
 }
 
 function onEnd(this: Socket): void {
+  // libuv reports a reset that comes close behind data as an end. The kernel then knows no peer any more; Node.js asks it
+  // anew here, because nobody asks for the address of a backend before.
+  if (this.localAddress !== undefined && this.remoteAddress === undefined) {
+    this.destroy(new Error("reset by the peer"));
+    return;
+  }
   NetConnection.onEvent((this as OwnedSocket)[OWNER], "ended");
 }
 

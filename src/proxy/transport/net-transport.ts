@@ -1,6 +1,6 @@
 import { createServer, type ListenOptions, connect as netConnect, type Server, Socket } from "node:net";
 import type { Clock } from "../../time/clock.ts";
-import type { Connection } from "./connection.ts";
+import { type Connection, NOBODY } from "./connection.ts";
 import { NetConnection, type NetContext, type ReadMode } from "./net-connection.ts";
 import { ReadBuffers } from "./read-buffers.ts";
 
@@ -112,37 +112,32 @@ export class NetTransport implements Transport {
 export async function detectReadMode(clock: Clock): Promise<ReadMode> {
   if (process.env.SPILLWAY_READ_MODE === "data") return "data";
   const transport = new NetTransport("onread", clock, () => {});
+  let heard: (text: string) => void = () => {};
+  const answer = new Promise<string>((resolve) => {
+    heard = resolve;
+  });
+  const accepted = (connection: Connection) => {
+    const bytes = (bytes: Buffer, from: number, to: number) => {
+      heard(bytes === transport.buffers.shared ? bytes.toString("latin1", from, to) : "");
+      connection.destroy();
+    };
+    connection.handler = { ...NOBODY, bytes };
+  };
+  let listening: ListeningSocket | undefined;
+  const late = setTimeout(heard, PROBE_MS, "");
   try {
-    return await new Promise<ReadMode>((resolve, reject) => {
-      const late = setTimeout(() => resolve("data"), 1000);
-      const settle = (mode: ReadMode, close: () => void) => {
-        clearTimeout(late);
-        close();
-        resolve(mode);
-      };
-      transport
-        .listen({ host: "127.0.0.1", port: 0 }, (connection) => {
-          connection.handler = {
-            bytes: (bytes, from, to) => {
-              const intact = bytes === transport.buffers.shared && bytes.toString("latin1", from, to) === "probe";
-              connection.destroy();
-              settle(intact ? "onread" : "data", () => socket.close());
-            },
-            drained() {},
-            ended() {},
-            closed() {},
-          };
-        })
-        .then((listening) => {
-          socket = listening;
-          const { port } = listening.address as { port: number };
-          const client = netConnect(port, "127.0.0.1", () => client.end("probe"));
-          client.on("error", () => {});
-          client.resume();
-        }, reject);
-      let socket: { close(): void } = { close() {} };
-    });
+    listening = await transport.listen({ host: "127.0.0.1", port: 0 }, accepted);
+    const { port } = listening.address as { port: number };
+    const client = netConnect(port, "127.0.0.1", () => client.end("probe")).on("error", () => {});
+    client.resume();
+    return (await answer) === "probe" ? "onread" : "data";
   } catch {
     return "data";
+  } finally {
+    clearTimeout(late);
+    listening?.close();
   }
 }
+
+/** On loopback an answer takes well under a millisecond. */
+const PROBE_MS = 1000;

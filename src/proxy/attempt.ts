@@ -1,0 +1,135 @@
+import type { Outcome, Progress } from "../policy/model/outcome.ts";
+import type { PoolError } from "../pool/pool-error.ts";
+import type { Waiter } from "../pool/pool-options.ts";
+import type { BackendConnection, ResponseReader } from "./backend-connection.ts";
+import { poolOutcome } from "./pool-outcome.ts";
+import type { Services } from "./services.ts";
+import type { BackendRuntime } from "./upstream-runtime.ts";
+
+/** Whose attempt it is. */
+export interface AttemptOwner extends ResponseReader {
+  /** Here is a connection: write the request to it. `reused`: it carried others before. */
+  send(attempt: Attempt, connection: BackendConnection, reused: boolean): void;
+  /** No connection could be had. */
+  unconnected(outcome: Outcome): void;
+}
+
+/** A connection used less than this ago is taken to be alive for what must not be sent twice. */
+const PROVEN_MS = 1000;
+const FRESH = { fresh: true } as const;
+
+/**
+ * One try of an exchange on one backend: gets a connection from its pool, and gives it back, once, however it ends.
+ *
+ * An idle connection that was closed just as it was used is replaced by a fresh one, at most once: that is the idle
+ * race's fault, not the backend's, and no attempt of its own.
+ */
+export class Attempt implements Waiter<BackendConnection> {
+  readonly runtime: BackendRuntime;
+  readonly #owner: AttemptOwner;
+  readonly #services: Services;
+  readonly #startedMs: number;
+  #waiting = false;
+  #sent = false;
+  #connection: BackendConnection | undefined;
+  /** The whole message, as long as it may have to be sent again. */
+  #replay = "";
+
+  constructor(owner: AttemptOwner, runtime: BackendRuntime, services: Services) {
+    this.#owner = owner;
+    this.runtime = runtime;
+    this.#services = services;
+    this.#startedMs = services.clock.now();
+    services.stripe.attemptStarted(runtime.backend.slot);
+  }
+
+  /** While it runs and has one. */
+  get connection(): BackendConnection | undefined {
+    return this.#connection;
+  }
+
+  /** Still waiting for a connection. */
+  get waiting(): boolean {
+    return this.#waiting;
+  }
+
+  /** How far the request got; whether a response began is its exchange's to know. */
+  get progress(): Progress {
+    return this.#sent ? "request" : "nothing";
+  }
+
+  get elapsedMs(): number {
+    return this.#services.clock.now() - this.#startedMs;
+  }
+
+  /**
+   * Asks for a connection; the owner may be called before this returns. What must not be sent twice does not go on a
+   * connection that may have been closed meanwhile (RFC 9110 section 9.2.2).
+   */
+  begin(mayRepeat: boolean): void {
+    const { pool } = this.runtime;
+    const idleSinceMs = mayRepeat ? undefined : pool.newestIdleSinceMs;
+    const stale = idleSinceMs !== undefined && this.#startedMs - idleSinceMs > PROVEN_MS;
+    this.#waiting = true;
+    pool.request(this, stale ? FRESH : undefined);
+  }
+
+  acquired(connection: BackendConnection, reused: boolean): void {
+    this.#waiting = false;
+    this.#sent = true;
+    this.#connection = connection;
+    if (reused) this.#services.stripe.connectionReused(connection.slot);
+    connection.begin(this.#owner);
+    this.#owner.send(this, connection, reused);
+  }
+
+  failed(error: PoolError): void {
+    this.#waiting = false;
+    this.#owner.unconnected(poolOutcome(error, this.elapsedMs));
+  }
+
+  /** `message` may be sent again, should the connection turn out to be closed. */
+  mayReplay(message: string): void {
+    this.#replay = message;
+  }
+
+  /** The backend has begun to answer: it has the request. */
+  heard(): void {
+    this.#replay = "";
+  }
+
+  /** Sends the message again on a fresh connection; false when that is not allowed. */
+  replay(): boolean {
+    if (this.#replay === "") return false;
+    this.#replay = "";
+    this.#services.stripe.replayed(this.runtime.backend.slot);
+    this.#giveBack(false);
+    this.#sent = false;
+    this.#waiting = true;
+    this.runtime.pool.request(this, FRESH);
+    return true;
+  }
+
+  /** It is over: the connection goes back, to be used again or not, and the outcome is counted. */
+  end(outcome: Outcome, failed: boolean, reusable = false): void {
+    this.release(reusable);
+    if (outcome.kind === "timeout") this.#services.stripe.timeout(outcome.phase);
+    this.#services.stripe.attemptEnded(this.runtime.backend.slot, failed, outcome.durationMs);
+  }
+
+  /** Stops waiting, or gives the connection back, without counting anything. */
+  release(reusable: boolean): void {
+    if (this.#waiting) this.runtime.pool.cancel(this);
+    this.#waiting = false;
+    this.#giveBack(reusable);
+  }
+
+  #giveBack(reusable: boolean): void {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    this.#connection = undefined;
+    connection.finish();
+    if (reusable) this.runtime.pool.release(connection);
+    else this.runtime.pool.discard(connection, "not reusable");
+  }
+}
