@@ -65,6 +65,8 @@ export class ConnectionPool<T extends object> {
 
   /** The limit was lowered below what is open: connections are closed when they come back. */
   #over = false;
+  /** The others have been asked for room under the shared bound: once for all who wait is enough. */
+  #asked = false;
   /** Another pool asked for a connection of the shared bound, and there was no idle one. */
   #surrender = false;
   #releasesSinceAsked = 0;
@@ -144,6 +146,7 @@ export class ConnectionPool<T extends object> {
     const now = this.#clock.now();
     const place = new Waiting(waiter, fresh, timeoutMs, now + timeoutMs);
     this.#queue.join(place);
+    if (this.#queue.size === 1) this.#asked = false;
     this.#watchDeadline(place.deadlineMs, now);
     this.#openForWaiters();
     const uncovered = this.#queue.size - this.#openings.size;
@@ -270,6 +273,7 @@ export class ConnectionPool<T extends object> {
 
   /** There may be room under the shared bound again: opens connections for who waits. */
   retry(): void {
+    this.#asked = false;
     this.#openForWaiters();
   }
 
@@ -420,7 +424,10 @@ export class ConnectionPool<T extends object> {
         // They all ask for fresh connections, or they would have taken this one.
         this.#drop(this.#idle.oldest, "replaced");
       } else {
-        if (room) this.#tell(this.#options.onBoundExhausted);
+        if (room && !this.#asked) {
+          this.#asked = true;
+          this.#tell(this.#options.onBoundExhausted);
+        }
         return;
       }
     }
@@ -599,6 +606,7 @@ export class ConnectionPool<T extends object> {
       break;
     }
     // Those who are left ask again, should an answer to the others' bound have been lost.
+    this.#asked = false;
     this.#openForWaiters();
   }
 

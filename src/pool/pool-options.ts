@@ -96,8 +96,8 @@ export interface PoolOptions<T extends object> extends PoolLimits {
   /** The limit shared with other pools. Default: none but this pool's own. */
   readonly bound?: Bound;
   /**
-   * Somebody waits here because the shared bound is reached: another pool should `surrenderIdle`. Called for each
-   * attempt that failed for this reason, so possibly often.
+   * Somebody waits here because the shared bound is reached: another pool should `surrenderIdle`. Called once for
+   * all who wait, and again when that brought nothing.
    */
   onBoundExhausted?(): void;
   /** This pool was asked to `surrenderIdle`, and there is room under the shared bound now: the others should `retry`. */

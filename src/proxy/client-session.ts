@@ -165,7 +165,7 @@ export class ClientSession implements ConnectionHandler {
     this.#stash = Buffer.from(bytes.subarray(from, to));
     this.#stashPaused = true;
     this.connection.pause();
-    setImmediate(() => this.takeStash());
+    this.connection.later(() => this.takeStash());
   }
 
   #newHead(): RequestHead {
@@ -235,6 +235,8 @@ export class ClientSession implements ConnectionHandler {
     if (this.#tunnel !== undefined) return this.#tunnel.clientEnded();
     const reader = this.#reader;
     if (this.#phase === "closing" || reader === undefined) {
+      // Requests that it sent before still have their turn.
+      if (this.#blocked && this.#stash !== undefined) return;
       if (!this.connection.unsent) return this.#destroy();
       // The end of a response is still on its way, and a client that ended its side may well read on.
       if (this.#phase !== "closing") this.#close(false);
@@ -258,8 +260,8 @@ export class ClientSession implements ConnectionHandler {
     this.#stash = undefined;
     const reader = this.#reader;
     this.#reader = this.#tunnel = undefined;
-    reader?.clientGone();
     this.listener.sessionClosed(this);
+    reader?.clientGone();
     this.services.ended();
   }
 

@@ -83,6 +83,8 @@ export class Tunnel implements RequestReader, ResponseReader {
   }
 
   clientGone(): void {
+    // It has said all it had to say, and its backend is still taking it.
+    if (this.#endedSides === 2 && this.#backend.connection.unsent) return;
     this.close();
   }
 

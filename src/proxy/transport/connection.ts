@@ -37,6 +37,8 @@ export interface Connection {
   resume(): void;
   /** Following reads go into `buffer`, undefined: into the buffer shared by all connections of the thread. */
   readInto(buffer: Buffer | undefined): void;
+  /** Runs `step` when other connections have had their turn; what it throws costs this connection, as in a handler. */
+  later(step: () => void): void;
   /** No more is written; what was written is still sent, and the peer may go on sending. */
   end(): void;
   /** Gone at once, in order (FIN) where everything was sent and read. */

@@ -106,6 +106,10 @@ export class NetConnection implements Connection {
     this.#own = buffer;
   }
 
+  later(step: () => void): void {
+    setImmediate(() => this.#guard(step));
+  }
+
   end(): void {
     this.#socket.end();
   }
@@ -123,17 +127,33 @@ export class NetConnection implements Connection {
     }
   }
 
-  /** What a handler throws costs its connection, not the process. */
   #deliver(bytes: Buffer, count: number): void {
     const { clock } = this.#context;
     clock.hold?.();
     try {
       this.handler.bytes(bytes, 0, count);
     } catch (error) {
-      this.#context.fault(error);
-      this.destroy();
+      this.#faulted(error);
     }
     clock.release?.();
+  }
+
+  /** Runs a step of the handler, or on its behalf. */
+  #guard(step: () => void): void {
+    const { clock } = this.#context;
+    clock.hold?.();
+    try {
+      step();
+    } catch (error) {
+      this.#faulted(error);
+    }
+    clock.release?.();
+  }
+
+  /** What a handler throws costs its connection, not the process. */
+  #faulted(error: unknown): void {
+    this.#context.fault(error);
+    this.destroy();
   }
 
   /** @internal */
@@ -143,17 +163,15 @@ export class NetConnection implements Connection {
 
   /** @internal */
   static onEvent(connection: NetConnection, event: "ended" | "drained" | "closed"): void {
-    if (event === "drained" && !connection.#drainAwaited) return;
-    try {
-      if (event === "ended") connection.handler.ended();
-      else if (event === "drained") {
-        connection.#drainAwaited = false;
-        connection.handler.drained();
-      } else connection.handler.closed(connection.#error);
-    } catch (error) {
-      connection.#context.fault(error);
-      connection.destroy();
+    if (event === "drained") {
+      if (!connection.#drainAwaited) return;
+      connection.#drainAwaited = false;
     }
+    connection.#guard(() => {
+      if (event === "ended") connection.handler.ended();
+      else if (event === "drained") connection.handler.drained();
+      else connection.handler.closed(connection.#error);
+    });
     if (event === "closed") connection.handler = NOBODY;
   }
 
