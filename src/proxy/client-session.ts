@@ -452,6 +452,7 @@ export class ClientSession implements ConnectionHandler {
     this.#phase = "closing";
     this.#stash = undefined;
     if (this.#closed) return;
+    this.connection.flush();
     const { unsent } = this.connection;
     if (!unsent && !mayStillSend) return this.#destroy();
     this.connection.end();

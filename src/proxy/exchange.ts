@@ -279,8 +279,10 @@ export class Exchange implements RequestReader, AttemptOwner {
 
   interim(head: ResponseHead): void {
     this.heard();
+    const { connection } = this.session;
+    connection.flush();
     // Hints are not worth waiting for a client that does not read; 100 is.
-    const wanted = head.status === 100 || !this.session.connection.unsent;
+    const wanted = head.status === 100 || !connection.unsent;
     if (this.head.minor === 1 && wanted) this.session.write(interimText(head));
     if (!this.requestUnread) this.#attempt?.connection?.expectWithin(this.#upstream!.settings.timeouts.response);
   }

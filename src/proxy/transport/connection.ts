@@ -24,10 +24,13 @@ export interface Connection {
   /** Whether written bytes still wait for the kernel. */
   readonly unsent: boolean;
   /**
-   * Writes latin1 text, one byte a character. A string is never lent: it may wait as long as it must.
+   * Writes latin1 text, one byte a character. A string is never lent: it may wait as long as it must. Little text is
+   * gathered until this turn of the event loop ends.
    * @returns false when much of it waits: stop producing until `drained`
    */
   write(text: string): boolean;
+  /** Writes now what was gathered. */
+  flush(): void;
   /**
    * Writes bytes without copying them.
    * @returns true when the kernel took all; false: leave them alone until `drained`
@@ -41,7 +44,7 @@ export interface Connection {
   later(step: () => void): void;
   /** No more is written; what was written is still sent, and the peer may go on sending. */
   end(): void;
-  /** Gone at once, in order (FIN) where everything was sent and read. */
+  /** Gone at once, in order (FIN) where the kernel has taken everything and was read empty. */
   destroy(): void;
   /** Gone at once with a reset (RST), so that the peer can tell it from a clean end. */
   reset(): void;

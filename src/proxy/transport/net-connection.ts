@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Clock } from "../../time/clock.ts";
 import { type Connection, type ConnectionHandler, NOBODY } from "./connection.ts";
+import type { Gathering, Outbox } from "./outbox.ts";
 import type { ReadBuffers } from "./read-buffers.ts";
 
 /** How bytes are taken from sockets: `onread` into our own buffers, or `data` events as the fallback. */
@@ -9,12 +10,16 @@ export type ReadMode = "onread" | "data";
 /** What the connections of a thread share. */
 export interface NetContext {
   readonly buffers: ReadBuffers;
+  readonly outbox: Outbox;
   readonly mode: ReadMode;
   /** Its time is held while an event is handled. */
   readonly clock: Clock;
   /** A handler threw: a fault of ours, never of the network. */
   readonly fault: (error: unknown) => void;
 }
+
+/** More than this is written at once: gathering is for messages that are small beside the cost of a write. */
+const MAX_GATHERED = 16 * 1024;
 
 const OWNER = Symbol("connection");
 type OwnedSocket = Socket & { [OWNER]: NetConnection };
@@ -31,13 +36,15 @@ export interface OnRead {
  * Listeners are four functions shared by all sockets, because closures per socket would double what an idle connection
  * weighs.
  */
-export class NetConnection implements Connection {
+export class NetConnection implements Connection, Gathering {
   handler: ConnectionHandler = NOBODY;
   readonly #context: NetContext;
   #socket!: OwnedSocket;
   #own: Buffer | undefined;
   #error: Error | undefined;
   #flush: (() => void) | undefined;
+  /** Text of this turn, not yet written. */
+  #gathered = "";
   /** A write was answered with no, and its owner waits for `drained`. */
   #drainAwaited = false;
 
@@ -74,17 +81,37 @@ export class NetConnection implements Connection {
   }
 
   get unsent(): boolean {
-    return this.#socket.writableLength > 0;
+    return this.#gathered !== "" || this.#socket.writableLength > 0;
   }
 
   write(text: string): boolean {
+    const gathered = this.#gathered;
+    if (gathered.length + text.length > MAX_GATHERED || this.#socket.writableLength > 0) {
+      this.#gathered = "";
+      return this.#writeNow(gathered + text);
+    }
+    if (gathered === "") this.#context.outbox.add(this);
+    this.#gathered = gathered + text;
+    return true;
+  }
+
+  #writeNow(text: string): boolean {
     // What net.Socket answers goes by the size of the write: it says no although the kernel has taken everything.
     if (this.#socket.write(text, "latin1") || this.#socket.writableLength === 0) return true;
     this.#drainAwaited = true;
     return false;
   }
 
+  /** Writes what was gathered. It is little, so whether the kernel takes it at once is nobody's concern. */
+  flush(): void {
+    const gathered = this.#gathered;
+    if (gathered === "") return;
+    this.#gathered = "";
+    this.#socket.write(gathered, "latin1");
+  }
+
   writeLent(bytes: Uint8Array): boolean {
+    this.flush();
     this.#socket.write(bytes);
     if (this.#socket.writableLength === 0) return true;
     this.#drainAwaited = true;
@@ -111,14 +138,17 @@ export class NetConnection implements Connection {
   }
 
   end(): void {
+    this.flush();
     this.#socket.end();
   }
 
   destroy(): void {
+    this.flush();
     this.#socket.destroy();
   }
 
   reset(): void {
+    this.flush();
     try {
       this.#socket.resetAndDestroy();
     } catch {

@@ -2,6 +2,7 @@ import { createServer, type ListenOptions, connect as netConnect, type Server, S
 import type { Clock } from "../../time/clock.ts";
 import { type Connection, NOBODY } from "./connection.ts";
 import { NetConnection, type NetContext, type ReadMode } from "./net-connection.ts";
+import { Outbox } from "./outbox.ts";
 import { ReadBuffers } from "./read-buffers.ts";
 
 /** Where to connect to: an address, or a Unix socket. */
@@ -38,7 +39,7 @@ export class NetTransport implements Transport {
   readonly #context: NetContext;
 
   constructor(mode: ReadMode, clock: Clock, fault: (error: unknown) => void) {
-    this.#context = { buffers: this.buffers, mode, clock, fault };
+    this.#context = { buffers: this.buffers, outbox: new Outbox(), mode, clock, fault };
   }
 
   listen(options: ListenOptions, accepted: (connection: Connection) => void): Promise<ListeningSocket> {
