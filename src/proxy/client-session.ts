@@ -58,6 +58,8 @@ export class ClientSession implements ConnectionHandler {
   readonly connection: Connection;
   readonly listener: Listener;
   readonly services: Services;
+  /** Where its listener keeps it. */
+  place: number;
   /** Kept from request to request, because a client mostly repeats itself; given up when it is idle. */
   #head: RequestHead | undefined;
   readonly #peer: string;
@@ -91,7 +93,8 @@ export class ClientSession implements ConnectionHandler {
   #fieldsHost = "";
   #progressMark = -1;
 
-  constructor(connection: Connection, listener: Listener, services: Services) {
+  constructor(connection: Connection, listener: Listener, place: number, services: Services) {
+    this.place = place;
     this.connection = connection;
     this.listener = listener;
     this.services = services;

@@ -20,7 +20,11 @@ export class Listener implements Trust {
   readonly #trusted: CidrSet;
   readonly #index: number;
   readonly #services: Services;
-  readonly #sessions = new Set<ClientSession>();
+  /**
+   * In no order; each knows its place. Not a Set: its outgrown tables keep each other and all they ever held alive until
+   * the old generation is collected, which made every closed connection outlive the young one.
+   */
+  readonly #sessions: ClientSession[] = [];
 
   constructor(index: number, settings: ListenerSettings, routes: RouteTable<UpstreamRuntime>, services: Services) {
     this.limits = settings.limits;
@@ -36,7 +40,7 @@ export class Listener implements Trust {
   }
 
   get connections(): number {
-    return this.#sessions.size;
+    return this.#sessions.length;
   }
 
   trusts(address: string): boolean {
@@ -45,26 +49,32 @@ export class Listener implements Trust {
 
   /** Takes a client's connection, unless there are too many. */
   accepted(connection: Connection): void {
-    if (this.#sessions.size >= this.limits.connections || this.#services.draining) {
+    if (this.#sessions.length >= this.limits.connections || this.#services.draining) {
       this.#services.stripe.shed("connections");
       connection.reset();
       return;
     }
     this.#services.stripe.clientConnectionOpened(this.#index);
-    this.#sessions.add(new ClientSession(connection, this, this.#services));
+    this.#sessions.push(new ClientSession(connection, this, this.#sessions.length, this.#services));
   }
 
-  sessionClosed(session: ClientSession): void {
-    if (this.#sessions.delete(session)) this.#services.stripe.clientConnectionClosed(this.#index);
+  /** Called once by each session. The last one takes its place. */
+  sessionClosed({ place }: ClientSession): void {
+    const last = this.#sessions.pop()!;
+    if (last.place !== place) {
+      this.#sessions[place] = last;
+      last.place = place;
+    }
+    this.#services.stripe.clientConnectionClosed(this.#index);
   }
 
   /** Closes what is idle; what runs is answered, and closes then. */
   drain(): void {
-    for (const session of this.#sessions) session.drain();
+    for (const session of [...this.#sessions]) session.drain();
   }
 
   /** Closes everything. */
   abort(): void {
-    for (const session of this.#sessions) session.abort();
+    for (const session of [...this.#sessions]) session.abort();
   }
 }

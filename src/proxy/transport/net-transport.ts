@@ -24,12 +24,8 @@ export interface Transport {
   readonly buffers: ReadBuffers;
 }
 
-/** The parts of an accepted handle that we use; net.Socket takes the rest. */
-interface Handle {
-  setNoDelay?(on: boolean): void;
-}
 /** `net.Server` keeps its listening handle here; its `onconnection` is called for every accepted connection. */
-type ServerInside = Server & { _handle: { onconnection: (status: number, handle: Handle) => void } };
+type ServerInside = Server & { _handle: { onconnection: (status: number, handle: object) => void } };
 /** `net.Socket` takes `handle` and `onread`; the types know neither for accepted sockets. */
 const SocketOf = Socket as unknown as new (options: object) => Socket;
 
@@ -43,7 +39,7 @@ export class NetTransport implements Transport {
   }
 
   listen(options: ListenOptions, accepted: (connection: Connection) => void): Promise<ListeningSocket> {
-    const server = createServer({ allowHalfOpen: true, noDelay: true });
+    const server = createServer({ allowHalfOpen: true });
     server.on("connection", (socket) => this.#accept(new NetConnection(this.#context).attach(socket), accepted));
     return new Promise((resolve, reject) => {
       server.once("error", reject);
@@ -65,7 +61,7 @@ export class NetTransport implements Transport {
   connect(to: Destination, signal: AbortSignal): Promise<Connection> {
     const connection = new NetConnection(this.#context);
     return new Promise((resolve, reject) => {
-      const socket = netConnect({ ...to, ...connection.onread, allowHalfOpen: true, noDelay: true });
+      const socket = netConnect({ ...to, ...connection.onread, allowHalfOpen: true });
       const abort = () => socket.destroy(new Error("given up"));
       const failed = (error: Error) => {
         signal.removeEventListener("abort", abort);
@@ -90,7 +86,6 @@ export class NetTransport implements Transport {
         server.emit("error", new Error(`accept failed with status ${status}`));
         return;
       }
-      handle.setNoDelay?.(true);
       const connection = new NetConnection(context);
       this.#accept(connection.attach(new SocketOf({ handle, allowHalfOpen: true, ...connection.onread })), accepted);
     };
