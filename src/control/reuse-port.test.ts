@@ -15,6 +15,12 @@ test.each([
 });
 
 const koffi = process.platform === "linux" ? await loadKoffi() : undefined;
+if (koffi === undefined) {
+  const reason =
+    "koffi is not installed, or this is not Linux: sockets that workers share on Node.js 20 are not tested";
+  if (process.env.CI === "true") throw new Error(reason);
+  console.warn(`skipped: ${reason}`);
+}
 
 test.skipIf(koffi === undefined).each(["127.0.0.1", "::1", "::"])(
   "two sockets made for %s share a port and both accept",
