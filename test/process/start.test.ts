@@ -78,6 +78,9 @@ describe.skipIf(sharing === undefined)("with two workers", () => {
   });
 });
 
+if (sharing === undefined)
+  console.warn("skipped: two workers at start: this Node.js cannot share a port, and koffi is missing");
+else console.warn(`skipped: what is said where nothing can share a port: here ${sharing} can`);
 test.skipIf(sharing !== undefined)(
   "two workers where nothing can share a port: what is missing, exit code 2",
   async () => {
@@ -90,6 +93,7 @@ test.skipIf(sharing !== undefined)(
 );
 
 const unprivilegedFrom = Number(readFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start", "utf8").trim() || 0);
+if (unprivilegedFrom <= 81) console.warn("skipped: a privileged port: on this machine every port is free to all");
 test.skipIf(unprivilegedFrom <= 81)("a privileged port is told with the fix", async () => {
   const uid = process.getuid?.() === 0 ? { uid: 65_534 } : {};
   const spillway = new SpillwayProcess(["run", "--admin", "off", "--listen", "127.0.0.1:81", anywhere], uid);
