@@ -28,6 +28,9 @@ export const startThread: StartThread = (data, events) => {
   const thread = new Worker(new URL("./worker.js", import.meta.url), {
     workerData: data,
     name: `spillway-worker-${data.worker}`,
+    // What V8 allows by itself on Node.js 20. Newer ones let young objects pile up higher, which costs 3 kB of resident
+    // memory per idle connection and gains no time.
+    resourceLimits: { maxYoungGenerationSizeMb: 48 },
   });
   let thrown: ThreadEnd | undefined;
   thread.on("message", (message: FromWorker) => events.message(message));
