@@ -1,4 +1,5 @@
 import type { Outcome, Progress } from "../policy/model/outcome.ts";
+import { mayBeStale } from "../policy/upstream/repeat.ts";
 import type { PoolError } from "../pool/pool-error.ts";
 import type { Waiter } from "../pool/pool-options.ts";
 import type { BackendConnection, ResponseReader } from "./backend-connection.ts";
@@ -14,8 +15,6 @@ export interface AttemptOwner extends ResponseReader {
   unconnected(outcome: Outcome): void;
 }
 
-/** A connection used less than this ago is taken to be alive for what must not be sent twice. */
-const PROVEN_MS = 1000;
 const FRESH = { fresh: true } as const;
 
 /**
@@ -69,7 +68,7 @@ export class Attempt implements Waiter<BackendConnection> {
   begin(mayRepeat: boolean): void {
     const { pool } = this.runtime;
     const idleSinceMs = mayRepeat ? undefined : pool.newestIdleSinceMs;
-    const stale = idleSinceMs !== undefined && this.#startedMs - idleSinceMs > PROVEN_MS;
+    const stale = idleSinceMs !== undefined && mayBeStale(idleSinceMs, this.#startedMs);
     this.#waiting = true;
     pool.request(this, stale ? FRESH : undefined);
   }

@@ -2,6 +2,7 @@ import type { Outcome, Progress } from "../policy/model/outcome.ts";
 import { rewriteTarget } from "../policy/route/rewrite.ts";
 import { chooseSplit, type Route } from "../policy/route/route.ts";
 import { type AnswerReason, Dispatch, type Step } from "../policy/upstream/dispatch.ts";
+import { mayRepeat } from "../policy/upstream/repeat.ts";
 import { latin1 } from "../wire/bytes.ts";
 import { REFUSALS } from "../wire/refusal.ts";
 import type { RequestHead } from "../wire/request-head.ts";
@@ -18,8 +19,6 @@ import { RESPONSE_LIMITS, type UpstreamRuntime } from "./upstream-runtime.ts";
 
 /** A body up to this size that came whole with its head is written with it, as one string. */
 const WHOLE_BODY_BYTES = 64 * 1024;
-/** RFC 9110 section 9.2.2: sent twice, these do what they do sent once. */
-const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 /** What is written down of an exchange whose client left before it was answered; nobody is sent it. */
 const CLIENT_LEFT = 499;
 
@@ -185,7 +184,7 @@ export class Exchange implements RequestReader, AttemptOwner {
   #try(dispatch: Dispatch): void {
     const attempt = new Attempt(this, this.#upstream!.backends.get(dispatch.backend!)!, this.#services);
     this.#attempt = attempt;
-    attempt.begin(this.#requestBody === undefined && IDEMPOTENT.has(this.method));
+    attempt.begin(this.#requestBody === undefined && mayRepeat(this.method));
     if (attempt.waiting && this.requestUnread) this.session.connection.pause();
   }
 
@@ -196,7 +195,7 @@ export class Exchange implements RequestReader, AttemptOwner {
     const body = this.#requestBody;
     if (body === undefined) {
       const message = this.#bodyText === "" ? text : text + this.#bodyText;
-      if (reused && IDEMPOTENT.has(this.method)) attempt.mayReplay(message);
+      if (reused && mayRepeat(this.method)) attempt.mayReplay(message);
       connection.connection.write(message);
       connection.expectWithin(settings.timeouts.response);
       return;

@@ -1,7 +1,6 @@
 import { CR, FIELD_VALUE, LF, latin1, SP, span } from "./bytes.ts";
 import {
   type FieldSink,
-  findField,
   INCOMPLETE,
   KNOWN,
   type KnownField,
@@ -122,12 +121,6 @@ export class ResponseHead implements FieldSink {
     if (options.includes("upgrade")) this.upgrade = this.#upgradeField;
     const named = new Set(options.filter((option) => !NEVER_HOP.has(option)));
     if (named.size > 0) this.kept = withoutFields(this.kept, named);
-  }
-
-  /** The value of a kept field, name in lower case. */
-  header(name: string): string | undefined {
-    const block = Buffer.from(this.kept, "latin1");
-    return findField(block, 0, block.length, name, ", ");
   }
 
   known(field: KnownField, bytes: Buffer, from: number, to: number): boolean {

@@ -2,7 +2,7 @@
 export const READ_BYTES = 256 * 1024;
 /** Room in a bulk buffer for a head in front of the first piece of a body, so that both go out in one write. */
 const HEAD_ROOM = 80 * 1024;
-/** Bulk buffers of a thread at most: what stalled large transfers may hold together (21 MiB per 64). */
+/** Bulk buffers of a thread at most: what stalled large transfers may hold together (84 MiB). */
 const MAX_BULK_BUFFERS = 256;
 const MAX_SPARE_BUFFERS = 16;
 
