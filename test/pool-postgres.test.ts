@@ -103,6 +103,8 @@ describe.skipIf(typeof installation === "string")("ConnectionPool on a real Post
   });
 
   test("a connection that the server ends while it is idle is not handed out", async () => {
+    // One that is still being opened would not be among those that the server is told to end.
+    await expect.poll(() => pool.stats, { timeout: 5_000 }).toMatchObject({ opening: 0, busy: 0 });
     const victims = await pool.use(async (client) => {
       const mine = await backendPid(client);
       const { rows } = await client.query(
