@@ -25,7 +25,7 @@ function fakeSource(name = "web"): Fake {
     stripe.attemptEnded(1, false, 75);
     stripe.exchangeEnded(0, 200, false, 75);
   }
-  counts.addActive(1, 1);
+  counts.takeActive(1, Number.POSITIVE_INFINITY);
   counts.takeConnection(1, 9);
   return {
     version: "1.2.3",
@@ -35,7 +35,8 @@ function fakeSource(name = "web"): Fake {
     snapshot() {
       if (this.broken) throw new Error("secret detail");
       const view = { address: "10.0.0.2:80", reason: "3 checks failed: connection refused", weight: 4 };
-      return snapshot([{ ...view, slot: 1, state: "down", since: startedAt + 1000 }]);
+      const condition = { circuit: "open", ejected: true } as const;
+      return snapshot([{ ...view, ...condition, slot: 1, state: "down", since: startedAt + 1000 }]);
     },
     status: () => ({ workers: 2, listeners: ["127.0.0.1:8080"] }),
     ready() {

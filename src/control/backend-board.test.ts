@@ -7,7 +7,7 @@ function board(state: "up" | "drain" | "down") {
   const settings = settingsOf({
     upstreams: { web: { backends: [{ url: "http://127.0.0.1:9001", weight: 3, state }] } },
   });
-  const of = new BackendBoard(assignSlots(settings), 1_000);
+  const of = new BackendBoard(assignSlots(settings), 1, 1_000);
   const shown = () => {
     const { state: now, reason, since } = of.views()[0]!;
     return [now, reason, since];
@@ -18,7 +18,16 @@ function board(state: "up" | "drain" | "down") {
 test("a backend is up from the start, with its address and weight", () => {
   const { of } = board("up");
   expect(of.views()).toEqual([
-    { slot: 0, address: "127.0.0.1:9001", state: "up", reason: "", since: 1_000, weight: 3 },
+    {
+      slot: 0,
+      address: "127.0.0.1:9001",
+      state: "up",
+      reason: "",
+      since: 1_000,
+      circuit: "closed",
+      ejected: false,
+      weight: 3,
+    },
   ]);
 });
 

@@ -1,5 +1,5 @@
 import type { Settings } from "../config/settings.ts";
-import type { BoundAddress, DataPlaneInspection } from "../proxy/data-plane-api.ts";
+import type { BackendCondition, BoundAddress, DataPlaneInspection } from "../proxy/data-plane-api.ts";
 import type { Clock } from "../time/clock.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { Log } from "./log.ts";
@@ -13,6 +13,14 @@ export interface DataPlaneParts {
   readonly log: Log;
   /** Undefined while the access log is off. */
   readonly accessLog: Pick<AccessLog, "write"> | undefined;
+  readonly conditions: ConditionListener;
+}
+
+/** Who hears what data planes think of backends. */
+export interface ConditionListener {
+  conditionChanged(worker: number, slot: number, condition: BackendCondition): void;
+  /** What this worker thought has ended with it. */
+  workerDied(worker: number): void;
 }
 
 /** The data planes of one Spillway as the control plane sees them, in however many threads they run. */

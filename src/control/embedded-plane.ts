@@ -7,7 +7,7 @@ import { removeStaleSocket } from "../proxy/transport/stale-socket.ts";
 import { AccessLogBatch } from "./access-log-batch.ts";
 import type { DataPlaneParts, DataPlanes } from "./data-planes.ts";
 import { countDroppedLines } from "./dropped-lines.ts";
-import { limitLog } from "./log-limiter.ts";
+import { LogLimiter, limitLog, perBackend } from "./log-limiter.ts";
 
 /** What an embedded data plane is made of. */
 export interface EmbeddedPlaneInit extends DataPlaneParts {
@@ -35,7 +35,7 @@ export class EmbeddedPlane implements DataPlanes {
   async start(): Promise<readonly BoundAddress[]> {
     const { settings, memory, clock } = this.#init;
     for (const { listen } of settings.listeners) if (listen.kind === "unix") await removeStaleSocket(listen.path);
-    const log = limitLog(this.#init.log, clock);
+    const log = limitLog(this.#init.log, clock, new LogLimiter(), perBackend);
     this.#plane = await this.#init.createDataPlane({
       settings,
       worker: 0,
@@ -50,6 +50,7 @@ export class EmbeddedPlane implements DataPlanes {
         // There is no other worker to ask or to tell.
         connectionWanted: () => {},
         connectionFreed: () => {},
+        backendCondition: (slot, condition) => this.#init.conditions.conditionChanged(0, slot, condition),
       },
     });
     const addresses = await this.#plane.start();

@@ -1,6 +1,12 @@
 import type { Settings } from "../config/settings.ts";
 import type { MetricsLayout } from "../metrics/layout.ts";
-import type { BoundAddress, DataPlaneInspection, LogFields, LogLevel } from "../proxy/data-plane-api.ts";
+import type {
+  BackendCondition,
+  BoundAddress,
+  DataPlaneInspection,
+  LogFields,
+  LogLevel,
+} from "../proxy/data-plane-api.ts";
 
 /*
  * Everything control plane and workers say to each other. Plain data: it is copied from thread to thread.
@@ -57,5 +63,6 @@ export type FromWorker =
     }
   | { readonly type: "connectionWanted"; readonly slot: number }
   | { readonly type: "connectionFreed"; readonly slot: number }
+  | ({ readonly type: "backendCondition"; readonly slot: number } & BackendCondition)
   | { readonly type: "inspected"; readonly inspection: DataPlaneInspection }
   | { readonly type: "drained"; readonly cut: number };

@@ -65,9 +65,20 @@ export class Spillway implements AsyncDisposable {
     this.#startedAt = clock.wallTime();
     this.#memory = memory;
     this.#counts = new SharedCounts(memory.counts);
-    this.#board = new BackendBoard(backends, this.#startedAt);
+    this.#board = new BackendBoard(backends, options.workers, this.#startedAt);
     this.#accessLog = accessLog;
-    this.#planes = options.makeDataPlanes({ settings, memory, clock, log, accessLog });
+    this.#planes = options.makeDataPlanes({
+      settings,
+      memory,
+      clock,
+      log,
+      accessLog,
+      conditions: {
+        conditionChanged: (worker, slot, condition) =>
+          this.#board.setCondition(worker, slot, condition, clock.wallTime()),
+        workerDied: (worker) => this.#board.forgetWorker(worker, clock.wallTime()),
+      },
+    });
     this.#health = new HealthMonitor({
       backends: backends.flatMap(({ slot, upstreamName, id, settings: { endpoint } }) => {
         const check = settings.upstreams[upstreamName]!.healthCheck;

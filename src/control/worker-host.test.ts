@@ -117,7 +117,7 @@ test("it counts as the worker it is", async () => {
   const settings = settingsOf();
   const memory = memoryOf(settings, 2);
   const { plane } = await host({ memory });
-  plane.init.counts.addActive(0, 1);
+  plane.init.counts.takeActive(0, Number.POSITIVE_INFINITY);
   new SharedCounts(memory.counts).reclaim(0);
   expect(plane.init.counts.active(0)).toBe(1);
   new SharedCounts(memory.counts).reclaim(1);

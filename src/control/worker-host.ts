@@ -7,7 +7,7 @@ import type { Clock } from "../time/clock.ts";
 import { AccessLogBatch } from "./access-log-batch.ts";
 import { countDroppedLines } from "./dropped-lines.ts";
 import type { Log } from "./log.ts";
-import { limitLog } from "./log-limiter.ts";
+import { LogLimiter, limitLog, perBackend } from "./log-limiter.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./messages.ts";
 import { type BoundSocket, loadKoffi, SocketMaker } from "./reuse-port.ts";
 
@@ -37,7 +37,7 @@ export async function hostWorker(data: WorkerData, parts: WorkerParts): Promise<
     write: (level, code, message, fields) => port.post({ type: "log", level, code, message, fields }),
     flush: () => {},
   };
-  const log = limitLog(toControl, clock);
+  const log = limitLog(toControl, clock, new LogLimiter(), perBackend);
   const accessLog = new AccessLogBatch(
     clock,
     ({ text, lines }) => port.post({ type: "accessLog", text, lines }),
@@ -61,6 +61,8 @@ export async function hostWorker(data: WorkerData, parts: WorkerParts): Promise<
         log: (level, code, message, fields) => log.write(level, code, message, fields),
         connectionWanted: (slot) => port.post({ type: "connectionWanted", slot }),
         connectionFreed: (slot) => port.post({ type: "connectionFreed", slot }),
+        backendCondition: (slot, { circuit, ejected, reason }) =>
+          port.post({ type: "backendCondition", slot, circuit, ejected, reason }),
       },
     });
     for (const { slot, reason } of data.down) plane.setHealth(slot, false, reason);

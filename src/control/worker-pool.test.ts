@@ -29,6 +29,7 @@ function poolOf(workers: number, first: (thread: FakeThread) => void = (thread) 
   const threads: FakeThread[] = [];
   const entries: { code: string; message: string; fields: Record<string, unknown> }[] = [];
   const lines: { text: string; done: () => void }[] = [];
+  const conditions: string[] = [];
   const behaviour = { first };
   const pool = new WorkerPool({
     settings,
@@ -41,6 +42,11 @@ function poolOf(workers: number, first: (thread: FakeThread) => void = (thread) 
       flush: () => {},
     },
     accessLog: { write: (text, _lines, done) => lines.push({ text, done: done ?? (() => {}) }) },
+    conditions: {
+      conditionChanged: (worker, slot, { circuit, ejected, reason }) =>
+        conditions.push(`${worker}: ${slot} ${circuit}${ejected ? " ejected" : ""}: ${reason}`),
+      workerDied: (worker) => conditions.push(`${worker} died`),
+    },
     startThread: (data, events) => {
       const thread = fakeThread(data, events);
       threads.push(thread);
@@ -48,7 +54,7 @@ function poolOf(workers: number, first: (thread: FakeThread) => void = (thread) 
       return { post: (message) => thread.posts.push(message), terminate: async () => thread.die("terminated") };
     },
   });
-  return { pool, clock, memory, threads, entries, lines, behaviour };
+  return { pool, clock, memory, threads, entries, lines, conditions, behaviour };
 }
 
 function fakeThread(data: WorkerData, events: ThreadEvents): FakeThread {
@@ -159,7 +165,7 @@ test("what a dead worker held is given back, its exchanges have failed, and the 
   await pool.start();
   const counts = new SharedCounts(memory.counts, 1);
   const stripe = new Stripe(memory.layout, memory.metrics, 1);
-  counts.addActive(0, 1);
+  counts.takeActive(0, Number.POSITIVE_INFINITY);
   counts.takeConnection(0, 10);
   stripe.exchangeStarted(0);
   threads[1]!.die("boom");

@@ -108,6 +108,11 @@ export class WorkerPool implements DataPlanes, SeatOwner {
       case "connectionFreed":
         this.#tellOthers(worker, { type: "retryConnections", slot: message.slot });
         break;
+      case "backendCondition": {
+        const { slot, circuit, ejected, reason } = message;
+        this.#init.conditions.conditionChanged(worker, slot, { circuit, ejected, reason });
+        break;
+      }
     }
   }
 
@@ -115,6 +120,7 @@ export class WorkerPool implements DataPlanes, SeatOwner {
     const { layout, counts, metrics } = this.#init.memory;
     new SharedCounts(counts).reclaim(worker);
     new Stripe(layout, metrics, worker).endAbandoned(layout);
+    this.#init.conditions.workerDied(worker);
     for (const { slot } of layout.backends) this.#tellOthers(worker, { type: "retryConnections", slot });
     const fields = { worker, reason: message, ...(stack === undefined ? {} : { stack }) };
     this.#init.log.write("error", "worker_died", `worker ${worker} died: ${message}`, fields);

@@ -18,6 +18,7 @@ export {
   type BackendState,
   type BackendStats,
   type BackendView,
+  type CircuitState,
   type ExchangeStats,
   type ListenerStats,
   readSnapshot,

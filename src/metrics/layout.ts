@@ -81,11 +81,31 @@ export const LATENCY_BOUNDS: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10,
 ];
 
-/** Why Spillway refused a request on purpose. */
-export type ShedReason = "queue-full" | "deadline" | "rate" | "concurrency" | "connections";
+/**
+ * Why Spillway refused a request on purpose. `queue-full`: too many waited already; `queue-timeout`: it waited too long;
+ * `deadline`: it could not be answered in time any more; `rate`: its key made too many; `concurrency`: the limit of its
+ * upstream was reached; `throttled`: backends fail most of what they are sent; `connections`: the listener has as many
+ * connections as it may have.
+ */
+export type ShedReason =
+  | "queue-full"
+  | "queue-timeout"
+  | "deadline"
+  | "rate"
+  | "concurrency"
+  | "throttled"
+  | "connections";
 
 /** In the order of their cells. */
-export const SHED_REASONS: readonly ShedReason[] = ["queue-full", "deadline", "rate", "concurrency", "connections"];
+export const SHED_REASONS: readonly ShedReason[] = [
+  "queue-full",
+  "queue-timeout",
+  "deadline",
+  "rate",
+  "concurrency",
+  "throttled",
+  "connections",
+];
 
 /** In the order of their cells. */
 export const TIMEOUT_PHASES: readonly TimeoutPhase[] = ["queue", "connect", "response", "body", "route"];
@@ -123,9 +143,17 @@ export const UPSTREAM = {
   failed: 2,
   durationMs: 3,
   fallbacks: 4,
-  buckets: 8,
-  statuses: 24,
-  cells: lines(24 + STATUS_CELLS),
+  retries: 5,
+  moves: 6,
+  retriesDenied: 7,
+  hedges: 8,
+  hedgesWon: 9,
+  /** Gauges: what this worker stored last. */
+  waiting: 10,
+  concurrencyLimit: 11,
+  buckets: 16,
+  statuses: 32,
+  cells: lines(32 + STATUS_CELLS),
 } as const;
 
 export const BACKEND = {
@@ -138,7 +166,8 @@ export const BACKEND = {
   reused: 6,
   replayed: 7,
   trips: 8,
-  cells: lines(9),
+  ejections: 9,
+  cells: lines(10),
 } as const;
 
 /** First cell of each part within a stripe. */

@@ -34,8 +34,15 @@ function busy(names?: { web: string; a: string }): string {
   stripe.rejected(400);
   stripe.clientConnectionOpened(1);
   stripe.bytesOut(2 ** 50);
-  counts.addActive(2, 1);
-  const view = { address: "10.0.0.2:80", since: 0, reason: "connection refused", weight: 4 };
+  counts.takeActive(2, Number.POSITIVE_INFINITY);
+  const view = {
+    address: "10.0.0.2:80",
+    since: 0,
+    reason: "connection refused",
+    weight: 4,
+    circuit: "open",
+    ejected: true,
+  } as const;
   return prometheusText(snapshot([{ ...view, slot: 1, state: "down" }]), facts);
 }
 

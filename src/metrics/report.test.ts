@@ -18,11 +18,18 @@ test("the report shows totals, the distribution and each backend", () => {
     stripe.exchangeEnded(upstream, status, failed, ms);
   }
   first!.exchangeStarted(0);
-  counts.addActive(0, 1);
+  counts.takeActive(0, Number.POSITIVE_INFINITY);
   first!.rejected(400);
   first!.rejected(431);
   first!.timeout("response");
-  const view = { address: "10.0.0.2:80", since: 0, reason: "3 checks failed", weight: 1 };
+  const view = {
+    address: "10.0.0.2:80",
+    since: 0,
+    reason: "3 checks failed",
+    weight: 1,
+    circuit: "closed",
+    ejected: false,
+  } as const;
   expect(reportText(snapshot([{ ...view, slot: 1, state: "down" }]))).toMatchInlineSnapshot(`
     "Requests
       total                 5

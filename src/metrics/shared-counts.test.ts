@@ -8,10 +8,10 @@ import { createCounts, SharedCounts } from "./shared-counts.ts";
 test("what one worker counts, every other sees", () => {
   const memory = createCounts(3, 2);
   const [first, second] = [new SharedCounts(memory, 0), new SharedCounts(memory, 1)];
-  first.addActive(1, 1);
-  second.addActive(1, 1);
-  second.addActive(2, 1);
-  first.addActive(1, -1);
+  first.takeActive(1, Number.POSITIVE_INFINITY);
+  second.takeActive(1, Number.POSITIVE_INFINITY);
+  second.takeActive(2, Number.POSITIVE_INFINITY);
+  first.giveActive(1);
   expect([0, 1, 2].map((slot) => first.active(slot))).toEqual([0, 1, 1]);
   expect([0, 1, 2].map((slot) => second.active(slot))).toEqual([0, 1, 1]);
 });
@@ -44,11 +44,11 @@ test("what a dead worker held is taken back, and only that", () => {
   const memory = createCounts(2, 2);
   const [dead, alive] = [new SharedCounts(memory, 0), new SharedCounts(memory, 1)];
   for (const counts of [dead, alive]) {
-    counts.addActive(1, 1);
-    counts.addActive(1, 1);
+    counts.takeActive(1, Number.POSITIVE_INFINITY);
+    counts.takeActive(1, Number.POSITIVE_INFINITY);
     counts.takeConnection(0, 9);
   }
-  dead.addActive(1, -1);
+  dead.giveActive(1);
   alive.reclaim(0);
   expect([alive.active(1), alive.connections(0)]).toEqual([2, 1]);
   alive.reclaim(0);
@@ -70,13 +70,13 @@ describe("threads at the same time", () => {
       const { memory, worker, seen } = require("node:worker_threads").workerData;
       const counts = new exports.SharedCounts(memory, worker);
       for (let i = 0; i < 20000; i++) {
-        counts.addActive(0, 1);
+        counts.takeActive(0, Number.POSITIVE_INFINITY);
         if (counts.takeConnection(1, ${limit})) {
           const open = counts.connections(1);
           if (open > Atomics.load(seen, 0)) Atomics.store(seen, 0, open);
           counts.giveConnection(1);
         }
-        if (i % 4 !== 0) counts.addActive(0, -1);
+        if (i % 4 !== 0) counts.giveActive(0);
       }
     `;
     await Promise.all(

@@ -47,9 +47,12 @@ export class SharedCounts implements BackendCounts {
     return Atomics.load(this.#cells, LINE * (1 + slot) + ACTIVE);
   }
 
-  addActive(slot: number, by: 1 | -1): void {
-    Atomics.add(this.#cells, LINE * (1 + slot) + ACTIVE, by);
-    this.#cells[this.#ledger + slot * 2 + ACTIVE]! += by;
+  takeActive(slot: number, limit: number): boolean {
+    return this.#take(slot, ACTIVE, limit);
+  }
+
+  giveActive(slot: number): void {
+    this.#give(slot, ACTIVE);
   }
 
   connections(slot: number): number {
@@ -57,22 +60,11 @@ export class SharedCounts implements BackendCounts {
   }
 
   takeConnection(slot: number, limit: number): boolean {
-    const cell = LINE * (1 + slot) + CONNECTIONS;
-    // Compare and exchange, not add and undo: an undone add would make others see a full backend that is not.
-    let taken = Atomics.load(this.#cells, cell);
-    for (;;) {
-      if (taken >= limit) return false;
-      const seen = Atomics.compareExchange(this.#cells, cell, taken, taken + 1);
-      if (seen === taken) break;
-      taken = seen;
-    }
-    this.#cells[this.#ledger + slot * 2 + CONNECTIONS]! += 1;
-    return true;
+    return this.#take(slot, CONNECTIONS, limit);
   }
 
   giveConnection(slot: number): void {
-    Atomics.sub(this.#cells, LINE * (1 + slot) + CONNECTIONS, 1);
-    this.#cells[this.#ledger + slot * 2 + CONNECTIONS]! -= 1;
+    this.#give(slot, CONNECTIONS);
   }
 
   /** Takes back what a dead worker still held. Only when its thread has ended, and before it is replaced. */
@@ -84,6 +76,28 @@ export class SharedCounts implements BackendCounts {
         this.#cells[ledger + slot * 2 + kind] = 0;
       }
     }
+  }
+
+  #take(slot: number, kind: typeof ACTIVE | typeof CONNECTIONS, limit: number): boolean {
+    const cell = LINE * (1 + slot) + kind;
+    if (limit === Number.POSITIVE_INFINITY) Atomics.add(this.#cells, cell, 1);
+    else {
+      // Compare and exchange, not add and undo: an undone add would make others see a full backend that is not.
+      let taken = Atomics.load(this.#cells, cell);
+      for (;;) {
+        if (taken >= limit) return false;
+        const seen = Atomics.compareExchange(this.#cells, cell, taken, taken + 1);
+        if (seen === taken) break;
+        taken = seen;
+      }
+    }
+    this.#cells[this.#ledger + slot * 2 + kind]! += 1;
+    return true;
+  }
+
+  #give(slot: number, kind: typeof ACTIVE | typeof CONNECTIONS): void {
+    Atomics.sub(this.#cells, LINE * (1 + slot) + kind, 1);
+    this.#cells[this.#ledger + slot * 2 + kind]! -= 1;
   }
 
   #ledgerOf(worker: number): number {

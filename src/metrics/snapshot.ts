@@ -30,10 +30,23 @@ export interface ExchangeStats {
   readonly statuses: Readonly<Record<number, number>>;
   /** Exchanges answered by a fallback because circuits were open. */
   readonly fallbacks: number;
+  /** Attempts beyond the first that were sent because one that had been sent failed, or for its status. */
+  readonly retries: number;
+  /** Attempts that went on to another backend because nothing had been sent to the one before. */
+  readonly moves: number;
+  /** Failures that were to be retried, had the budget and the rules allowed it. */
+  readonly retriesDenied: number;
+  /** Second attempts sent beside a slow first one, and how many of them answered first. */
+  readonly hedges: number;
+  readonly hedgesWon: number;
+  /** Exchanges that wait for room now. */
+  readonly waiting: number;
 }
 
 export interface UpstreamStats extends ExchangeStats {
   readonly name: string;
+  /** Exchanges that may run at a time, over all workers; 0 while there is no such limit. */
+  readonly concurrencyLimit: number;
   readonly backends: readonly BackendStats[];
 }
 
@@ -45,6 +58,8 @@ export interface BackendStats {
   readonly reason: string;
   /** Since when it is in this state, milliseconds since the Unix epoch. */
   readonly since: number;
+  readonly circuit: CircuitState;
+  readonly ejected: boolean;
   readonly weight: number;
   /** Attempts that began. */
   readonly requests: number;
@@ -63,6 +78,7 @@ export interface BackendStats {
   readonly reused: number;
   readonly replayed: number;
   readonly breakerTrips: number;
+  readonly ejections: number;
 }
 
 export interface ListenerStats {
@@ -84,6 +100,7 @@ export interface Snapshot {
   readonly shed: Readonly<Record<ShedReason, number>>;
   readonly timeouts: Readonly<Record<TimeoutPhase, number>>;
   readonly breakerTrips: number;
+  readonly ejections: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly tunnelsOpened: number;
@@ -91,7 +108,13 @@ export interface Snapshot {
   readonly accessLogDropped: number;
 }
 
-export type BackendState = "up" | "down" | "draining";
+/**
+ * `up`: takes new exchanges; `half-open`: takes a few, to try; `open` (its circuit), `ejected`, `draining` and `down`:
+ * takes none.
+ */
+export type BackendState = "up" | "down" | "draining" | "ejected" | "open" | "half-open";
+
+export type CircuitState = "closed" | "half-open" | "open";
 
 /** What the control plane knows of a backend and the stripes do not. */
 export interface BackendView {
@@ -101,6 +124,10 @@ export interface BackendView {
   readonly reason: string;
   /** Milliseconds since the Unix epoch. */
   readonly since: number;
+  /** The worst over all workers, whatever `state` is. */
+  readonly circuit: CircuitState;
+  /** In any worker, whatever `state` is. */
+  readonly ejected: boolean;
   readonly weight: number;
 }
 
@@ -125,6 +152,7 @@ export function readSnapshot(
     (name, index): UpstreamStats => ({
       name,
       ...exchangeStats(sums, offsets.upstreams + (index + 1) * UPSTREAM.cells),
+      concurrencyLimit: sums[offsets.upstreams + (index + 1) * UPSTREAM.cells + UPSTREAM.concurrencyLimit]!,
       backends: layout.backends
         .filter((backend) => backend.upstream === index)
         .map(({ slot, id }) =>
@@ -141,6 +169,7 @@ export function readSnapshot(
     };
   });
 
+  const backends = upstreams.flatMap((upstream) => upstream.backends);
   return {
     total: [own, ...upstreams].reduce(addStats, NO_EXCHANGES),
     own,
@@ -149,7 +178,8 @@ export function readSnapshot(
     rejected: statuses(sums, GENERAL.rejected),
     shed: named(SHED_REASONS, sums, GENERAL.shed),
     timeouts: named(TIMEOUT_PHASES, sums, GENERAL.timeouts),
-    breakerTrips: upstreams.reduce((sum, { backends }) => backends.reduce((all, b) => all + b.breakerTrips, sum), 0),
+    breakerTrips: backends.reduce((sum, backend) => sum + backend.breakerTrips, 0),
+    ejections: backends.reduce((sum, backend) => sum + backend.ejections, 0),
     bytesIn: sums[GENERAL.bytesIn]!,
     bytesOut: sums[GENERAL.bytesOut]!,
     tunnelsOpened: sums[GENERAL.tunnelsOpened]!,
@@ -181,6 +211,12 @@ function exchangeStats(sums: Float64Array, row: number): ExchangeStats {
     buckets: [...sums.subarray(row + UPSTREAM.buckets, row + UPSTREAM.buckets + BUCKETS)],
     statuses: statuses(sums, row + UPSTREAM.statuses),
     fallbacks: sums[row + UPSTREAM.fallbacks]!,
+    retries: sums[row + UPSTREAM.retries]!,
+    moves: sums[row + UPSTREAM.moves]!,
+    retriesDenied: sums[row + UPSTREAM.retriesDenied]!,
+    hedges: sums[row + UPSTREAM.hedges]!,
+    hedgesWon: sums[row + UPSTREAM.hedgesWon]!,
+    waiting: sums[row + UPSTREAM.waiting]!,
   };
 }
 
@@ -200,6 +236,8 @@ function backendStats(
     state: view?.state ?? "up",
     reason: view?.reason ?? "",
     since: view?.since ?? 0,
+    circuit: view?.circuit ?? "closed",
+    ejected: view?.ejected ?? false,
     weight: view?.weight ?? 1,
     requests: sums[row + BACKEND.started]!,
     failures: sums[row + BACKEND.failed]!,
@@ -213,6 +251,7 @@ function backendStats(
     reused: sums[row + BACKEND.reused]!,
     replayed: sums[row + BACKEND.replayed]!,
     breakerTrips: sums[row + BACKEND.trips]!,
+    ejections: sums[row + BACKEND.ejections]!,
   };
 }
 
@@ -238,6 +277,12 @@ const NO_EXCHANGES: ExchangeStats = {
   buckets: new Array<number>(BUCKETS).fill(0),
   statuses: {},
   fallbacks: 0,
+  retries: 0,
+  moves: 0,
+  retriesDenied: 0,
+  hedges: 0,
+  hedgesWon: 0,
+  waiting: 0,
 };
 
 function addStats(a: ExchangeStats, b: ExchangeStats): ExchangeStats {
@@ -252,5 +297,11 @@ function addStats(a: ExchangeStats, b: ExchangeStats): ExchangeStats {
     buckets: a.buckets.map((count, index) => count + b.buckets[index]!),
     statuses: sums,
     fallbacks: a.fallbacks + b.fallbacks,
+    retries: a.retries + b.retries,
+    moves: a.moves + b.moves,
+    retriesDenied: a.retriesDenied + b.retriesDenied,
+    hedges: a.hedges + b.hedges,
+    hedgesWon: a.hedgesWon + b.hedgesWon,
+    waiting: a.waiting + b.waiting,
   };
 }

@@ -48,7 +48,7 @@ describe("counting", () => {
     stripe.attemptStarted(1);
     stripe.attemptEnded(1, true, 5);
     stripe.attemptStarted(1);
-    counts.addActive(1, 1);
+    counts.takeActive(1, Number.POSITIVE_INFINITY);
     expect(snapshot().upstreams[0]!.backends[1]).toMatchObject({
       requests: 4,
       failures: 1,
@@ -116,7 +116,15 @@ describe("counting", () => {
     for (const [times, phase] of TIMEOUT_PHASES.entries()) for (let i = 0; i <= times; i++) stripes[0]!.timeout(phase);
     for (const [times, reason] of SHED_REASONS.entries()) for (let i = 0; i <= times; i++) stripes[0]!.shed(reason);
     expect(snapshot().timeouts).toEqual({ queue: 1, connect: 2, response: 3, body: 4, route: 5 });
-    expect(snapshot().shed).toEqual({ "queue-full": 1, deadline: 2, rate: 3, concurrency: 4, connections: 5 });
+    expect(snapshot().shed).toEqual({
+      "queue-full": 1,
+      "queue-timeout": 2,
+      deadline: 3,
+      rate: 4,
+      concurrency: 5,
+      throttled: 6,
+      connections: 7,
+    });
   });
 
   test("requests refused before routing count by status and are no exchanges", () => {

@@ -106,6 +106,46 @@ export class Stripe {
     this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.fallbacks]! += 1;
   }
 
+  /** The backend in `slot` was ejected by the outlier detector. */
+  ejected(slot: number): void {
+    this.#cells[this.#backends + slot * BACKEND.cells + BACKEND.ejections]! += 1;
+  }
+
+  /** A request of `upstream` was sent again, because an attempt that had been sent failed or brought a status to retry. */
+  retried(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.retries]! += 1;
+  }
+
+  /** An exchange of `upstream` went on to another backend because nothing of it had been sent to the one before. */
+  moved(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.moves]! += 1;
+  }
+
+  /** A failure in `upstream` was one to retry, but the budget or the rules said no. */
+  retryDenied(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.retriesDenied]! += 1;
+  }
+
+  /** A second attempt was sent beside a slow first one. */
+  hedged(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.hedges]! += 1;
+  }
+
+  /** Such a second attempt answered first. */
+  hedgeWon(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.hedgesWon]! += 1;
+  }
+
+  /** So many exchanges of `upstream` wait in this worker now. */
+  waiting(upstream: number, exchanges: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.waiting] = exchanges;
+  }
+
+  /** So many exchanges of `upstream` may run in this worker at a time from now on; 0: as many as there are. */
+  concurrencyLimit(upstream: number, exchanges: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.concurrencyLimit] = exchanges;
+  }
+
   /** The parser or a limit refused a request with `status` before it was routed: it is no exchange. */
   rejected(status: number): void {
     this.#cells[GENERAL.rejected + statusCell(status)]! += 1;
@@ -142,7 +182,8 @@ export class Stripe {
 
   /**
    * For a worker that replaces a dead one on the same stripe, called before anything is counted: what its
-   * predecessor left running has ended, exchanges and attempts as failures, so that no gauge stays up for ever.
+   * predecessor left running has ended, exchanges and attempts as failures, and nothing waits or is limited any more,
+   * so that no gauge stays up for ever.
    */
   endAbandoned(layout: MetricsLayout): void {
     const { capacity } = layout;
@@ -157,6 +198,8 @@ export class Stripe {
       const left = closePair(cells, row + UPSTREAM.started, row + UPSTREAM.ended);
       cells[row + UPSTREAM.failed]! += left;
       cells[row + UPSTREAM.statuses]! += left;
+      cells[row + UPSTREAM.waiting] = 0;
+      cells[row + UPSTREAM.concurrencyLimit] = 0;
     }
     for (let i = 0; i < capacity.backends; i++) {
       const row = this.#backends + i * BACKEND.cells;
@@ -194,13 +237,17 @@ function shedCell(reason: ShedReason): number {
   switch (reason) {
     case "queue-full":
       return 0;
-    case "deadline":
+    case "queue-timeout":
       return 1;
-    case "rate":
+    case "deadline":
       return 2;
-    case "concurrency":
+    case "rate":
       return 3;
-    case "connections":
+    case "concurrency":
       return 4;
+    case "throttled":
+      return 5;
+    case "connections":
+      return 6;
   }
 }

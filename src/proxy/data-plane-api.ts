@@ -41,16 +41,30 @@ export interface DataPlaneInit {
   readonly events: DataPlaneEvents;
 }
 
+/** What the policies of one data plane think of a backend, beside what checks say of it. */
+export interface BackendCondition {
+  readonly circuit: "closed" | "open" | "half-open";
+  /** By the outlier detector. */
+  readonly ejected: boolean;
+  /** What brought it into this condition, in a few words. */
+  readonly reason: string;
+}
+
 /** What a data plane tells the control plane. None of these may throw or block. */
 export interface DataPlaneEvents {
   /** One formatted access log line, without newline; called only when the access log is on. */
   accessLog(line: string): void;
-  /** Something an operator should read; rate-limited by the control plane. `code` is stable. */
+  /**
+   * Something an operator should read; rate-limited by the control plane, for each `code` on its own, and for each
+   * backend where `fields` name one (`upstream` and `backend`, or `slot`). `code` is stable.
+   */
   log(level: LogLevel, code: string, message: string, fields?: LogFields): void;
   /** The shared connection bound of a backend is reached and an exchange waits here: others should give up an idle one. */
   connectionWanted(slot: number): void;
   /** A connection was given up for another worker. */
   connectionFreed(slot: number): void;
+  /** The backend in `slot` is in another condition than was told last; at the start all are closed and not ejected. */
+  backendCondition(slot: number, condition: BackendCondition): void;
 }
 
 /** Connections of one backend as one data plane sees them. */

@@ -62,6 +62,7 @@ test("a worker thread that dies is replaced, and the listener is back on its por
     clock: new SystemClock(),
     log: { write: (_level, code) => code === "worker_replaced" && replaced(), flush: () => {} },
     accessLog: undefined,
+    conditions: { conditionChanged: () => {}, workerDied: () => {} },
     startThread: (data, events) => {
       const thread = startThread(data, events);
       threads.push(thread);

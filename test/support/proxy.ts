@@ -55,6 +55,7 @@ export async function startProxy(input: SettingsInput, mode?: ReadMode): Promise
         log: (level, code, message) => logs.push({ level, code, message }),
         connectionWanted: () => {},
         connectionFreed: () => {},
+        backendCondition: () => {},
       },
     },
     mode,
