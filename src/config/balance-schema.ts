@@ -5,6 +5,21 @@ import { type KeyName, keyForms, keyMistake } from "../policy/balance/key.ts";
 import { choice, integer, leaf } from "./leaf.ts";
 import { describe } from "./values.ts";
 
+/** What of a request a hash goes by, or a rate limit counts by: `client-ip`, `header:x-user` and so on. */
+export const keyName = leaf<KeyName, KeyName>({ type: "string", examples: ["client-ip", "header:x-user"] }, (value) => {
+  if (typeof value !== "string") {
+    return { code: "CONFIG_HASH_KEY", wrong: `${describe(value)} is no key`, fix: `Write ${keyForms}` };
+  }
+  const mistake = keyMistake(value);
+  if (mistake === undefined) return value as KeyName;
+  const [wrong, fix] = mistake.split(": write ");
+  return {
+    code: "CONFIG_HASH_KEY",
+    wrong: wrong!,
+    fix: fix === undefined ? "Write a name without spaces and separators" : `Write ${fix}`,
+  };
+});
+
 const shorthand = choice(balancerNames).transform((policy): BalanceSettings => ({ policy }));
 
 const blocks = balancerNames.map((name) => {
@@ -26,19 +41,5 @@ function optionEntry([name, option]: [string, BalancerOption]) {
 
 function optionSchema(option: BalancerOption): z.ZodType {
   if (option.type === "integer") return integer(option).prefault(option.default).describe(option.about);
-  return leaf<KeyName, KeyName>({ type: "string", examples: ["client-ip", "header:x-user"] }, (value) => {
-    if (typeof value !== "string") {
-      return { code: "CONFIG_HASH_KEY", wrong: `${describe(value)} is no key`, fix: `Write ${keyForms}` };
-    }
-    const mistake = keyMistake(value);
-    if (mistake === undefined) return value as KeyName;
-    const [wrong, fix] = mistake.split(": write ");
-    return {
-      code: "CONFIG_HASH_KEY",
-      wrong: wrong!,
-      fix: fix === undefined ? "Write a name without spaces and separators" : `Write ${fix}`,
-    };
-  })
-    .prefault(option.default)
-    .describe(`${option.about} Write ${keyForms}.`);
+  return keyName.prefault(option.default).describe(`${option.about} Write ${keyForms}.`);
 }

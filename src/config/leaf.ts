@@ -1,11 +1,11 @@
 import { z } from "zod";
 import type { MistakeCode } from "./mistakes.ts";
 import { suggest } from "./suggest.ts";
-import { describe, isWrong, parseDuration, parseSize, type Wrong } from "./values.ts";
+import { describe, isWrong, parseDuration, parseShare, parseSize, type Wrong } from "./values.ts";
 
 /** What the JSON Schema says of a value whose meaning only its parser knows. */
 export interface Shape {
-  readonly type?: "string" | "integer" | "boolean" | "object";
+  readonly type?: "string" | "integer" | "number" | "boolean" | "object";
   readonly pattern?: string;
   readonly enum?: readonly (string | number | boolean)[];
   readonly minimum?: number;
@@ -50,6 +50,7 @@ type Unlimited<R extends Range> = R["unlimited"] extends true ? "unlimited" : ne
 
 const DURATION_SHAPE: Shape = { type: "string", pattern: "^(0|[0-9]+(\\.[0-9]+)? ?(ms|s|m|h|d))$" };
 const SIZE_SHAPE: Shape = { type: "string", pattern: "^(0|[0-9]+(\\.[0-9]+)? ?(B|KiB|MiB|GiB|kB|KB|MB|GB))$" };
+const SHARE_SHAPE: Shape = { type: "string", pattern: "^[0-9]+(\\.[0-9]+)? ?%$", examples: ["50%"] };
 const UNLIMITED_SHAPE: Shape = { const: "unlimited" };
 
 /** A time such as `250ms`, `5s` or `1h`; resolved to milliseconds, `unlimited` to Infinity. */
@@ -64,6 +65,11 @@ export function size<const R extends Range>(range: R) {
   return leaf<string | Unlimited<R>, number>(unlimitedShape(SIZE_SHAPE, range), (value) =>
     ranged("CONFIG_SIZE", value, range, parseSize),
   );
+}
+
+/** A share such as `50%`; resolved to a number from 0 to 1. */
+export function share(range: { readonly min: string; readonly max: string }) {
+  return leaf<string, number>(SHARE_SHAPE, (value) => ranged("CONFIG_SHARE", value, range, parseShare));
 }
 
 function unlimitedShape(shape: Shape, range: Range): Shape {
@@ -111,6 +117,21 @@ export function parseInteger(value: unknown, range: { min: number; max: number; 
   if (number < range.min) return { code, wrong: `${number} is too small`, fix };
   if (number > range.max) return { code, wrong: `${number} is too large`, fix };
   return number;
+}
+
+/** A number that need not be whole, such as a factor; written as text too, so that a variable can stand for it. */
+export function number(range: { readonly min: number; readonly max: number }) {
+  return leaf<number, number>({ type: "number", minimum: range.min, maximum: range.max }, (value) => {
+    const code = "CONFIG_NUMBER";
+    const fix = `Write a number from ${range.min} to ${range.max}`;
+    const number = typeof value === "string" && /^-?\d{1,16}(\.\d{1,16})?$/.test(value) ? Number(value) : value;
+    if (typeof number !== "number" || Number.isNaN(number)) {
+      return { code, wrong: `${describe(value)} is no number`, fix };
+    }
+    if (number < range.min) return { code, wrong: `${number} is too small`, fix };
+    if (number > range.max) return { code, wrong: `${number} is too large`, fix };
+    return number;
+  });
 }
 
 /** One of some words. */

@@ -43,8 +43,8 @@ export const mistakeCodes = {
     cure: "Write one of the words the message lists.",
   },
   CONFIG_NUMBER: {
-    means: "A number is not whole, too small or too large.",
-    cure: "Write a whole number within the range.",
+    means: "A number is none, not whole where it has to be, too small or too large.",
+    cure: "Write a number within the range the message names.",
   },
   CONFIG_DURATION: {
     means: "A time has no unit, an unknown one, or is out of range.",
@@ -53,6 +53,14 @@ export const mistakeCodes = {
   CONFIG_SIZE: {
     means: "A number of bytes has an unknown unit, is not whole, or is out of range.",
     cure: "Write 512B, 64KiB or 10MiB.",
+  },
+  CONFIG_SHARE: {
+    means: "A share has no percent sign, or is out of range.",
+    cure: "Write 50% or 12.5%.",
+  },
+  CONFIG_BOUNDS: {
+    means: "Two values contradict each other: what should be the smaller is the larger.",
+    cure: "Change one of them. One that is left out has the default the message names.",
   },
   CONFIG_TEXT: {
     means: "A text holds something it may not, such as a control character, or is too long.",
@@ -83,8 +91,12 @@ export const mistakeCodes = {
     cure: "Write exactly one of upstream, split, redirect and respond in a route; exactly one of routes and upstream in a listener.",
   },
   CONFIG_UPSTREAM_UNKNOWN: {
-    means: "A route names an upstream that is not defined.",
+    means: "A route or a fallback names an upstream that is not defined.",
     cure: "Define it under upstreams, or correct the name.",
+  },
+  CONFIG_FALLBACK: {
+    means: "A fallback says nothing of what to do, or leads back to the upstream it should stand in for.",
+    cure: "Write upstream, respond or both; let the chain of fallbacks end.",
   },
   CONFIG_NO_BACKENDS: { means: "An upstream has no backends.", cure: "List at least one." },
   CONFIG_BACKEND_URL: {
@@ -100,7 +112,7 @@ export const mistakeCodes = {
     cure: "Give at least one a weight above 0.",
   },
   CONFIG_HASH_KEY: {
-    means: "What a balancer should hash is not something it can.",
+    means: "What a balancer hashes, or what a rate limit counts by, is nothing a request has.",
     cure: "Write client-ip, uri, path, host, header:NAME, cookie:NAME or query:NAME.",
   },
   CONFIG_HEALTH_CHECK: { means: "A key of HTTP checks stands in a TCP check.", cure: "Write `type: http` beside it." },
@@ -150,6 +162,14 @@ export const mistakeCodes = {
   CONFIG_UPSTREAM_UNUSED: {
     means: "Warning: no route leads to an upstream.",
     cure: "Send a route to it, or remove it.",
+  },
+  CONFIG_BACKUP_ONLY: {
+    means: "Warning: every backend of an upstream is a backup, so there is nothing they stand in for.",
+    cure: "Leave `backup` out where it is meant to take traffic at all times.",
+  },
+  CONFIG_LIMIT_UNREACHED: {
+    means: "Warning: a time limit has no effect, because a shorter one ends the same wait first.",
+    cure: "Shorten it, or leave it out.",
   },
   CONFIG_ADMIN_OPEN: {
     means: "Warning: metrics and states can be read from other machines.",

@@ -3,6 +3,8 @@ import { compileExpression } from "../policy/route/expression.ts";
 import type { ActionOptions, HeaderOption, NamedPattern, PathPattern } from "../policy/route/options.ts";
 import { parseTemplate, TEMPLATE_VARIABLES } from "../policy/route/template.ts";
 import { duration, integer, leaf, listOf, listOrOne, parseText, text } from "./leaf.ts";
+import { priority, rateLimit } from "./load-schema.ts";
+import { named, respond } from "./respond-schema.ts";
 import * as check from "./text-checks.ts";
 import { describe, type Wrong } from "./values.ts";
 
@@ -60,11 +62,6 @@ function parseExpression(block: object): PathPattern | Wrong {
     if (!("mistake" in compiled)) return { kind: "expression", source };
     return { code: "CONFIG_REGEX", wrong: compiled.mistake, fix: compiled.fix };
   });
-}
-
-/** A block of names, each with a value; what is wrong with a name is told beside what is wrong with the values. */
-function named<V extends z.ZodType>(value: V, checkName: (name: string) => string | Wrong) {
-  return z.record(text(checkName), value);
 }
 
 const wanted = leaf<string | true, string | true>({ anyOf: [{ type: "string" }, { const: true }] }, (value) =>
@@ -181,19 +178,7 @@ const redirect = z.strictObject({
     .describe("Status of the answer. The permanent ones, 301 and 308, are remembered by browsers."),
 });
 
-function responseBody(value: string): string | Wrong {
-  if (value.length <= 65_536) return value;
-  return { code: "CONFIG_TEXT", wrong: "the body is longer than 65536 characters", fix: "Let a backend answer" };
-}
-
-const respond = z.strictObject({
-  status: integer({ min: 200, max: 599 }).prefault(200).describe("Status of the answer."),
-  body: text(responseBody).prefault("").describe("Body of the answer, sent as UTF-8."),
-  headers: named(text(check.headerValue), check.changeableHeader)
-    .transform((record): HeaderOption[] => Object.entries(record).map(([name, value]) => ({ name, value })))
-    .prefault({})
-    .describe("Fields of the answer. Without a content-type, a body is text/plain."),
-});
+const answer = respond(200);
 
 const split = z.array(
   z.strictObject({
@@ -235,14 +220,22 @@ export const routeSchema = z
       .describe(
         "From the request head to the end of the response, all attempts together. Then the answer is 504, or the response is cut where it has begun.",
       ),
+    priority: priority
+      .prefault("normal")
+      .describe(
+        "Who goes first when exchanges wait for a backend, and who stays when the queue is full: `high`, `normal` or `low`, or a block with a `header` that says so for each request.",
+      ),
+    rateLimit: rateLimit
+      .prefault(false)
+      .describe("How often a client may come. What is beyond is answered 429, with RateLimit and Retry-After fields."),
     upstream: text(check.name).optional().describe("Send the request to this upstream."),
     split: split.optional().describe("Send the request to one of several upstreams, drawn by weight for each request."),
     redirect: redirect.optional().describe("Send the client elsewhere."),
-    respond: respond.optional().describe("Answer without a backend."),
+    respond: answer.optional().describe("Answer without a backend."),
   })
   .meta({ oneOf: ACTIONS.map((action) => ({ required: [action] })) })
   .transform((route, context) => {
-    const { name, match, rewrite, headers, timeout } = route;
+    const { name, match, rewrite, headers, timeout, priority, rateLimit } = route;
     const action = actionOf(route);
     if (action === undefined) {
       context.addIssue({
@@ -252,14 +245,14 @@ export const routeSchema = z
       });
       return z.NEVER;
     }
-    return { name, match, rewrite, headers, timeout, action };
+    return { name, match, rewrite, headers, timeout, priority, rateLimit, action };
   });
 
 interface Actions {
   readonly upstream?: string | undefined;
   readonly split?: z.output<typeof split> | undefined;
   readonly redirect?: z.output<typeof redirect> | undefined;
-  readonly respond?: z.output<typeof respond> | undefined;
+  readonly respond?: z.output<typeof answer> | undefined;
 }
 
 function actionOf(route: Actions): ActionOptions | undefined {

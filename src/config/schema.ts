@@ -2,6 +2,8 @@ import { z } from "zod";
 import type { RouteOptions } from "../policy/route/options.ts";
 import { balance } from "./balance-schema.ts";
 import { choice, duration, flag, integer, leaf, size, text } from "./leaf.ts";
+import { concurrencyLimit, hedge, queue, throttle } from "./load-schema.ts";
+import { circuitBreaker, outlierDetection, panicThreshold, retry, slowStart } from "./resilience-schema.ts";
 import { routeSchema } from "./route-schema.ts";
 import * as check from "./text-checks.ts";
 import { type Endpoint, formatAddress, type ListenAddress, parseBackendUrl, parseListen } from "./values.ts";
@@ -87,6 +89,12 @@ const forwarded = z.strictObject({
     .describe(
       "Field that carries an id for each request: kept when it comes from `trustedProxies`, otherwise made. `false` for none.",
     ),
+  deadline: z
+    .union([off, text(check.changeableHeader)])
+    .prefault("x-deadline-ms")
+    .describe(
+      "Field that says how many milliseconds are left until nobody waits for the response any more. Believed only from `trustedProxies`; an exchange with a deadline, from there or from `timeout` of its route, tells backends what is left of it. `false` for none.",
+    ),
 });
 
 const listenerSchema = z
@@ -101,7 +109,7 @@ const listenerSchema = z
       .array(text(check.cidr))
       .prefault([])
       .describe(
-        "Addresses and blocks of proxies in front of Spillway. What they say of the client in X-Forwarded-For and Forwarded, and their request ids, is believed; nobody else's is.",
+        "Addresses and blocks of proxies in front of Spillway. What they say of the client in X-Forwarded-For and Forwarded, their request ids and deadlines, is believed; nobody else's is.",
       ),
     limits: limits.prefault({}).describe("Bounds on what a client may send. They hold before anything is passed on."),
     timeouts: listenerTimeouts.prefault({}).describe("How long the listener waits for clients."),
@@ -134,6 +142,8 @@ function toUpstream(upstream: string): RouteOptions {
     rewrite: {},
     headers: { request: none, response: none },
     timeout: Number.POSITIVE_INFINITY,
+    priority: { header: undefined, default: "normal" },
+    rateLimit: false,
     action: { kind: "upstream", upstream },
   };
 }
@@ -144,6 +154,11 @@ const backendUrl = leaf<string, Endpoint>(
 );
 
 const backendState = choice(["up", "drain", "down"]);
+
+const backup = leaf<boolean | number, number>(
+  { anyOf: [{ type: "boolean" }, { type: "integer", minimum: 0, maximum: 9 }] },
+  check.backupTier,
+);
 
 const backendObject = z.strictObject({
   url: backendUrl.describe(
@@ -160,6 +175,14 @@ const backendObject = z.strictObject({
   maxConnections: integer({ min: 1, max: 65_535 })
     .optional()
     .describe("Most connections to this backend, over all workers. Default: `pool.maxConnections` of the upstream."),
+  maxRequests: integer({ min: 1, max: 1_000_000, unlimited: true })
+    .prefault("unlimited")
+    .describe("Most exchanges at a time on this backend, over all workers. More wait in `pool.queue`."),
+  backup: backup
+    .prefault(false)
+    .describe(
+      "`true`: takes traffic only as far as the other backends are not well enough to carry it. A number from 1 to 9 puts backups in an order: the second tier stands in for the first.",
+    ),
   state: backendState
     .prefault("up")
     .describe(
@@ -171,7 +194,15 @@ const backendSchema = z.union([backendUrl, backendObject]).transform((backend) =
   const full =
     "url" in backend
       ? backend
-      : { url: backend, weight: 1, state: "up" as const, id: undefined, maxConnections: undefined };
+      : {
+          url: backend,
+          weight: 1,
+          state: "up" as const,
+          id: undefined,
+          maxConnections: undefined,
+          maxRequests: Number.POSITIVE_INFINITY,
+          backup: 0,
+        };
   const address = formatAddress(full.url);
   return {
     id: full.id ?? address,
@@ -180,30 +211,16 @@ const backendSchema = z.union([backendUrl, backendObject]).transform((backend) =
     weight: full.weight,
     state: full.state,
     maxConnections: full.maxConnections,
+    maxRequests: full.maxRequests,
+    tier: full.backup,
   };
 });
-
-const queue = z
-  .union([
-    off,
-    z.strictObject({
-      max: integer({ min: 0, max: 1_000_000 })
-        .prefault(1024)
-        .describe(
-          "Most exchanges that wait for a connection to one backend, in each worker. One more is answered 503.",
-        ),
-      timeout: duration({ min: "1ms", max: "1h" })
-        .prefault("1s")
-        .describe("How long an exchange waits for a connection before it is answered 503."),
-    }),
-  ])
-  .transform((value) => (value === false ? { max: 0, timeout: 0 } : value));
 
 const pool = z.strictObject({
   maxConnections: integer({ min: 1, max: 65_535 })
     .prefault(256)
     .describe(
-      "Most connections to one backend, idle, busy and opening together, over all workers. More exchanges than that wait in the queue.",
+      "Most connections to one backend, idle, busy and opening together, over all workers. When all backends have as many exchanges, more wait in the queue.",
     ),
   maxIdle: integer({ min: 0, max: 65_535 })
     .prefault(64)
@@ -226,7 +243,7 @@ const pool = z.strictObject({
   queue: queue
     .prefault({})
     .describe(
-      "Exchanges that wait because every connection to a backend is busy. `false`: none waits, the answer is 503 at once.",
+      "Exchanges that wait because no backend has room, or the `concurrencyLimit` is reached; one queue for the upstream in each worker. `false`: none waits, the answer is 503 at once.",
     ),
 });
 
@@ -309,6 +326,46 @@ const upstreamSchema = z
       .prefault({})
       .describe("How Spillway finds out that a backend is down. `false`: every backend counts as up."),
     timeouts: upstreamTimeouts.prefault({}).describe("How long backends may take."),
+    circuitBreaker: circuitBreaker
+      .prefault(false)
+      .describe(
+        "Stops sending exchanges to a backend that keeps failing, and tries it again after a while. Each worker watches for itself. `{}` switches it on.",
+      ),
+    outlierDetection: outlierDetection
+      .prefault({})
+      .describe(
+        "Ejects a backend for a time when it does worse than it should, or than the others. It cannot empty an upstream. `false` switches it off.",
+      ),
+    retry: retry
+      .prefault({})
+      .describe(
+        "Sends a request again, to a backend that has not had it, when that is safe: its method is idempotent (GET, HEAD, OPTIONS, PUT, DELETE). `false`: never again. A request of which nothing was sent moves to another backend in any case.",
+      ),
+    concurrencyLimit: concurrencyLimit
+      .prefault(false)
+      .describe(
+        "Finds out from response times how many exchanges at a time the backends can do, in each worker; more wait in `pool.queue`. `{}` switches it on.",
+      ),
+    slowStart: slowStart
+      .prefault(false)
+      .describe(
+        "Gives a backend that has come back its traffic little by little, so that its caches can fill. `{}` switches it on.",
+      ),
+    panicThreshold: panicThreshold
+      .prefault(false)
+      .describe(
+        "When fewer than this share of the backends are well, traffic goes to all of them, well or not: better than to bring down the rest. `false`: never.",
+      ),
+    hedge: hedge
+      .prefault(false)
+      .describe(
+        "Sends an idempotent request that takes long to a second backend too; the first response counts, the other attempt is given up. `{}` switches it on.",
+      ),
+    throttle: throttle
+      .prefault(false)
+      .describe(
+        "Refuses a share of the exchanges at once, with 503, while the backends fail most of them. `{}` switches it on.",
+      ),
   })
   .transform((upstream) => ({
     ...upstream,

@@ -1,4 +1,14 @@
 import type { z } from "zod";
+import type {
+  CircuitBreakerOptions,
+  ConcurrencyLimitOptions,
+  HedgeOptions,
+  OutlierDetectionOptions,
+  QueueOptions,
+  RetryOptions,
+  SlowStartOptions,
+  ThrottleOptions,
+} from "../policy/resilience/options.ts";
 import type { settingsSchema } from "./schema.ts";
 
 /**
@@ -25,3 +35,15 @@ export type PoolSettings = UpstreamSettings["pool"];
 export type HealthCheckSettings = UpstreamSettings["healthCheck"];
 /** `policy` is the name of the balancer, the rest are its options. */
 export type BalanceSettings = UpstreamSettings["balance"];
+
+/** What the schema makes of a key; does not compile unless the policy that the key is for takes it as it is. */
+type For<Options, Made extends Options> = Made;
+
+export type CircuitBreakerSettings = For<CircuitBreakerOptions | false, UpstreamSettings["circuitBreaker"]>;
+export type OutlierDetectionSettings = For<OutlierDetectionOptions | false, UpstreamSettings["outlierDetection"]>;
+export type RetrySettings = For<RetryOptions | false, UpstreamSettings["retry"]>;
+export type ConcurrencyLimitSettings = For<ConcurrencyLimitOptions | false, UpstreamSettings["concurrencyLimit"]>;
+export type SlowStartSettings = For<SlowStartOptions | false, UpstreamSettings["slowStart"]>;
+export type HedgeSettings = For<HedgeOptions | false, UpstreamSettings["hedge"]>;
+export type ThrottleSettings = For<ThrottleOptions | false, UpstreamSettings["throttle"]>;
+export type QueueSettings = For<QueueOptions, PoolSettings["queue"]>;

@@ -204,6 +204,14 @@ export function workers(value: unknown): number | "auto" | Wrong {
   return typeof number === "number" ? number : { ...number, fix: "Write a whole number from 1 to 256, or auto" };
 }
 
+/** `backup` of a backend: its tier, 0 for one that is no backup. */
+export function backupTier(value: unknown): number | Wrong {
+  if (value === true || value === "true") return 1;
+  if (value === false || value === "false") return 0;
+  const tier = parseInteger(value, { min: 0, max: 9 });
+  return typeof tier === "number" ? tier : { ...tier, fix: "Write true, or the number of its tier from 1 to 9" };
+}
+
 /** Statuses: one, `200-399`, or a list of both. */
 export function statusRanges(value: unknown): [number, number][] | Wrong {
   const entries = Array.isArray(value) ? value : [value];

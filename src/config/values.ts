@@ -93,6 +93,22 @@ export function parseSize(value: unknown): number | Wrong {
   return bytes;
 }
 
+/** The number from 0 to 1 that `50%` or `12.5%` is. */
+export function parseShare(value: unknown): number | Wrong {
+  const code = "CONFIG_SHARE";
+  const number = typeof value === "string" && /^\d+(\.\d+)?$/.test(value) ? Number(value) : value;
+  if (typeof number === "number") {
+    // Whether 0.5 is a half or half a percent, and what 1 is, only who wrote it knows.
+    const meant = number > 0 && number < 1 ? `${Math.round(number * 1e4) / 100}% or ${number}%` : `${number}%`;
+    return wrong(code, `"${value}" has no percent sign`, number >= 0 && number <= 100 ? `Write ${meant}` : "Write 50%");
+  }
+  if (typeof value !== "string") return wrong(code, `${describe(value)} is no share`, "Write 50%");
+  if (/^\s*-/.test(value)) return wrong(code, `${quote(value)} is negative`, "Write 50%");
+  const match = /^(\d+(?:\.\d+)?) ?%$/.exec(value);
+  if (match === null) return wrong(code, `${quote(value)} is no share`, "Write 50%");
+  return Number(match[1]) / 100;
+}
+
 /** Parses `127.0.0.1:8080`, `[::]:8080`, `:8080`, `localhost:8080`, `unix:/run/x.sock`. Port 0 lets the kernel choose. */
 export function parseListen(value: unknown): ListenAddress | Wrong {
   const code = "CONFIG_LISTEN";

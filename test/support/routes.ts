@@ -29,6 +29,8 @@ export function routeOf(name: string, rest: Partial<RouteOptions> = {}): RouteOp
     rewrite: {},
     headers: { request: unchanged, response: unchanged },
     timeout: Number.POSITIVE_INFINITY,
+    priority: { header: undefined, default: "normal" },
+    rateLimit: false,
     action: { kind: "upstream", upstream: name },
     ...rest,
   };

@@ -47,7 +47,7 @@ function filled<T>(list: readonly T[] | undefined): readonly T[] | undefined {
 }
 
 function compileRoute<U>(
-  { name, match, rewrite, headers, timeout, action }: RouteOptions,
+  { name, match, rewrite, headers, timeout, priority, rateLimit, action }: RouteOptions,
   index: number,
   own: PathMatcher | undefined,
   earlier: readonly PathMatcher[],
@@ -64,6 +64,8 @@ function compileRoute<U>(
     requestHeaders: compileHeaders(headers.request),
     responseHeaders: compileHeaders(headers.response),
     timeoutMs: timeout,
+    priority,
+    rateLimit,
     rewrites: guarded,
     rewrite: { strip, add, prefix, own, earlier, guarded },
   };

@@ -8,8 +8,10 @@ export type {
   MatchOptions,
   NamedPattern,
   PathPattern,
+  PriorityOptions,
   RewriteOptions,
   RouteOptions,
+  RouteRateLimit,
   SplitOption,
 } from "./options.ts";
 export { rewriteTarget } from "./rewrite.ts";

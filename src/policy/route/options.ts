@@ -1,3 +1,6 @@
+import type { KeyName } from "../balance/key.ts";
+import type { Priority, RateLimitOptions } from "../resilience/options.ts";
+
 /** How the path of a request is compared, as sent: everything before `?`, never decoded. */
 export type PathPattern =
   | { readonly kind: "exact"; readonly path: string }
@@ -62,6 +65,18 @@ export type ActionOptions =
       readonly headers: readonly HeaderOption[];
     };
 
+/** How important a request is: what the field says where it holds one of the words, else the default. */
+export interface PriorityOptions {
+  /** Name in lower case; undefined: all requests are alike. */
+  readonly header: string | undefined;
+  readonly default: Priority;
+}
+
+/** How often one may come, and who "one" is. */
+export interface RouteRateLimit extends RateLimitOptions {
+  readonly key: KeyName;
+}
+
 /** One route as configured. */
 export interface RouteOptions {
   /** For people: logs, metrics, the variable `{route}`. */
@@ -71,5 +86,7 @@ export interface RouteOptions {
   readonly headers: { readonly request: HeaderOptions; readonly response: HeaderOptions };
   /** Milliseconds from the request head to the end of the response; Infinity for no limit. */
   readonly timeout: number;
+  readonly priority: PriorityOptions;
+  readonly rateLimit: RouteRateLimit | false;
   readonly action: ActionOptions;
 }

@@ -1,3 +1,4 @@
+import type { PriorityOptions, RouteRateLimit } from "./options.ts";
 import type { PathMatcher } from "./path.ts";
 import type { Template } from "./template.ts";
 
@@ -49,6 +50,8 @@ export interface Route<U = string> {
   readonly responseHeaders: HeaderRules | undefined;
   /** Milliseconds from the request head to the end of the response; Infinity for no limit. */
   readonly timeoutMs: number;
+  readonly priority: PriorityOptions;
+  readonly rateLimit: RouteRateLimit | false;
   /** True when {@link rewriteTarget} may change or refuse the target; where false the call can be left out. */
   readonly rewrites: boolean;
   /** For {@link rewriteTarget}. */
