@@ -95,11 +95,35 @@ export async function freePorts(count) {
 }
 
 /**
+ * Loopback ports that were free a moment ago, below those the system gives to connections: whoever listens there can
+ * end and begin again on the same port.
+ * @param {number} count @returns {Promise<number[]>}
+ */
+export async function lastingPorts(count) {
+  const ports = /** @type {number[]} */ ([]);
+  for (let port = 20_000 + (process.pid % 10_000); ports.length < count && port < 32_768; port++) {
+    if (await isFree(port)) ports.push(port);
+  }
+  if (ports.length < count) throw new Missing(`${count} free ports between 20000 and 32767`);
+  return ports;
+}
+
+/** @param {number} port @returns {Promise<boolean>} */
+function isFree(port) {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen({ port, host: "127.0.0.1", exclusive: true }, () => server.close(() => resolve(true)));
+  });
+}
+
+/**
  * Starts a process in a group of its own. What it writes to standard error is kept (the last 8 kB) for messages.
  *
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cpus?: readonly number[], env?: Record<string, string>, cwd?: string }} [options]
+ * @param {{ cpus?: readonly number[], env?: Record<string, string>, cwd?: string, onLine?: (line: string) => void,
+ *   onError?: (text: string) => void }} [options] `onLine` takes the lines of standard output in place of `line()`
  */
 export function start(command, args, options = {}) {
   const pinned = (options.cpus?.length ?? 0) > 0;
@@ -110,7 +134,7 @@ export function start(command, args, options = {}) {
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
   children.add(child);
-  const running = new Running(child);
+  const running = new Running(child, options);
   child.once("exit", () => children.delete(child));
   return running;
 }
@@ -127,16 +151,18 @@ export class Running {
   #failure;
   ended = false;
 
-  /** @param {Child} child */
-  constructor(child) {
+  /** @param {Child} child @param {{ onLine?: (line: string) => void, onError?: (text: string) => void }} [listeners] */
+  constructor(child, { onLine, onError } = {}) {
     this.#child = child;
     child.stdin.on("error", () => {}); // it ended before it read what was written
     child.stderr.setEncoding("utf8").on("data", (text) => {
       this.#errors = (this.#errors + text).slice(-8192);
+      onError?.(text);
     });
     const lines = createInterface({ input: child.stdout });
     lines.on("line", (line) => {
-      if (this.#waiting) this.#waiting(line);
+      if (onLine !== undefined) onLine(line);
+      else if (this.#waiting) this.#waiting(line);
       else if (this.#lines.length < 1000) this.#lines.push(line);
     });
     lines.on("close", () => this.#waiting?.(undefined));
@@ -189,6 +215,14 @@ export class Running {
     });
   }
 
+  /** Ends it at once, as a crash would, and waits until it is gone. */
+  async kill() {
+    if (this.ended) return;
+    const gone = new Promise((resolve) => this.#child.once("exit", resolve));
+    signalGroup(this.#child, "SIGKILL");
+    await gone;
+  }
+
   /** Asks it to end, and insists after a while.
    * @param {number} [patienceMs] */
   async stop(patienceMs = 3000) {
@@ -199,10 +233,7 @@ export class Running {
     const patience = new AbortController();
     await Promise.race([gone, sleep(patienceMs, undefined, { signal: patience.signal }).catch(() => {})]);
     patience.abort();
-    if (!this.ended) {
-      signalGroup(this.#child, "SIGKILL");
-      await gone;
-    }
+    await this.kill();
   }
 }
 
