@@ -17,15 +17,32 @@ export function openApi(version: string): object {
   const backend = record({
     id: string,
     address: string,
-    state: { enum: ["up", "down", "draining"] },
+    state: { enum: ["up", "down", "draining", "ejected", "open", "half-open"] },
     reason: string,
     since: { type: "string", format: "date-time" },
+    circuit: { enum: ["closed", "half-open", "open"] },
+    ejected: { type: "boolean" },
     weight: number,
     active: integer,
     connections: record({ open: integer, opened: integer, reused: integer }),
     requests: integer,
     failures: integer,
     meanMs: number,
+    breakerTrips: integer,
+    ejections: integer,
+  });
+  const upstream = record({
+    name: string,
+    requests: exchanges,
+    waiting: integer,
+    concurrencyLimit: integer,
+    retries: integer,
+    retriesDenied: integer,
+    moves: integer,
+    fallbacks: integer,
+    hedges: integer,
+    hedgesWon: integer,
+    backends: { type: "array", items: backend },
   });
   const status = record({
     version: string,
@@ -38,10 +55,7 @@ export function openApi(version: string): object {
     rejected: counts,
     shed: counts,
     timeouts: counts,
-    upstreams: {
-      type: "array",
-      items: record({ name: string, requests: exchanges, backends: { type: "array", items: backend } }),
-    },
+    upstreams: { type: "array", items: upstream },
   });
   return {
     openapi: "3.1.0",

@@ -24,7 +24,17 @@ function fakeSource(name = "web"): Fake {
     stripe.attemptStarted(1);
     stripe.attemptEnded(1, false, 75);
     stripe.exchangeEnded(0, 200, false, 75);
+    stripe.waiting(0, 3);
+    stripe.concurrencyLimit(0, 20);
+    stripe.retried(0);
+    stripe.retryDenied(0);
+    for (let i = 0; i < 2; i++) stripe.moved(0);
+    stripe.fellBack(0);
+    for (let i = 0; i < 2; i++) stripe.hedged(0);
+    stripe.hedgeWon(0);
+    stripe.ejected(1);
   }
+  stripes[0]!.breakerTripped(1);
   counts.takeActive(1, Number.POSITIVE_INFINITY);
   counts.takeConnection(1, 9);
   return {
@@ -112,12 +122,26 @@ describe("answers", () => {
       state: "down",
       reason: "3 checks failed: connection refused",
       since: "2026-01-02T03:04:06.000Z",
+      circuit: "open",
+      ejected: true,
       weight: 4,
       active: 1,
       connections: { open: 1, opened: 0, reused: 0 },
       requests: 2,
       failures: 0,
       meanMs: 75,
+      breakerTrips: 1,
+      ejections: 2,
+    });
+    expect(web).toMatchObject({
+      waiting: 6,
+      concurrencyLimit: 40,
+      retries: 2,
+      retriesDenied: 2,
+      moves: 4,
+      fallbacks: 2,
+      hedges: 4,
+      hedgesWon: 2,
     });
     expect(api).toMatchObject({ name: "api", backends: [{ id: "c", state: "up" }] });
   });

@@ -1,6 +1,6 @@
 import { quantileMs } from "../metrics/histogram.ts";
 import { meanMs } from "../metrics/report.ts";
-import type { BackendState, BackendStats, ExchangeStats } from "../metrics/snapshot.ts";
+import type { BackendState, BackendStats, CircuitState, ExchangeStats } from "../metrics/snapshot.ts";
 import type { AdminSource, Readiness } from "./source.ts";
 
 /** The answer of `/api/v1/status`. Durations are milliseconds, times are ISO 8601 in UTC. */
@@ -32,6 +32,18 @@ export interface ExchangeFigures {
 export interface UpstreamDocument {
   readonly name: string;
   readonly requests: ExchangeFigures;
+  /** Exchanges that wait for room now. */
+  readonly waiting: number;
+  /** Exchanges that may run at a time; 0 while there is no such limit. */
+  readonly concurrencyLimit: number;
+  /** Sent again after a failure. */
+  readonly retries: number;
+  readonly retriesDenied: number;
+  /** Went on to another backend because nothing had been sent. */
+  readonly moves: number;
+  readonly fallbacks: number;
+  readonly hedges: number;
+  readonly hedgesWon: number;
   readonly backends: readonly BackendDocument[];
 }
 
@@ -41,12 +53,18 @@ export interface BackendDocument {
   readonly state: BackendState;
   readonly reason: string;
   readonly since: string;
+  /** The worst over all workers. */
+  readonly circuit: CircuitState;
+  /** In any worker. */
+  readonly ejected: boolean;
   readonly weight: number;
   readonly active: number;
   readonly connections: { readonly open: number; readonly opened: number; readonly reused: number };
   readonly requests: number;
   readonly failures: number;
   readonly meanMs: number;
+  readonly breakerTrips: number;
+  readonly ejections: number;
 }
 
 /** @param now milliseconds since the Unix epoch. */
@@ -67,6 +85,14 @@ export function statusDocument(source: AdminSource, now: number): StatusDocument
     upstreams: snapshot.upstreams.map((upstream) => ({
       name: upstream.name,
       requests: exchangeFigures(upstream),
+      waiting: upstream.waiting,
+      concurrencyLimit: upstream.concurrencyLimit,
+      retries: upstream.retries,
+      retriesDenied: upstream.retriesDenied,
+      moves: upstream.moves,
+      fallbacks: upstream.fallbacks,
+      hedges: upstream.hedges,
+      hedgesWon: upstream.hedgesWon,
       backends: upstream.backends.map(backendDocument),
     })),
   };
@@ -91,12 +117,16 @@ function backendDocument(backend: BackendStats): BackendDocument {
     state: backend.state,
     reason: backend.reason,
     since: new Date(backend.since).toISOString(),
+    circuit: backend.circuit,
+    ejected: backend.ejected,
     weight: backend.weight,
     active: backend.active,
     connections: { open: backend.connections, opened: backend.connectionsOpened, reused: backend.reused },
     requests: backend.requests,
     failures: backend.failures,
     meanMs: rounded(backend.meanMs),
+    breakerTrips: backend.breakerTrips,
+    ejections: backend.ejections,
   };
 }
 

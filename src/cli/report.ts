@@ -12,7 +12,7 @@ export default defineCommand({
   args: "",
   argsAbout: {},
   details:
-    "Requests, failures, the latency distribution and what each backend did, since the instance started. With --json it prints the instance's status as data, state and reason of every backend included.",
+    "Requests, failures, what was shed and what was tried again, the latency distribution, and what each backend did and in which state it is, since the instance started. With --json it prints the instance's status as data, state and reason of every backend included.",
   options: {
     admin: textOption("url", "the instance's admin API (default: http://127.0.0.1:9900), or unix:/path"),
     config: textOption("file", "take the admin API's address from this configuration", "c"),

@@ -72,7 +72,7 @@ export class BackendBoard {
   forgetWorker(worker: number, wallMs: number): void {
     for (const row of this.#rows) {
       if (!row.conditions.delete(worker)) continue;
-      row.goodReason = `worker ${worker} started anew`;
+      row.goodReason = `worker ${worker}, which kept it out, died`;
       this.#review(row, wallMs);
     }
   }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { VirtualClock } from "../time/virtual-clock.ts";
-import { LogLimiter, limitLog } from "./log-limiter.ts";
+import { LogLimiter, limitLog, perBackend } from "./log-limiter.ts";
 
 function limited(burst: number, windowMs: number) {
   const clock = new VirtualClock();
@@ -29,4 +29,22 @@ test("a flood of one code does not silence another", () => {
   for (let i = 0; i < 5; i++) log.write("warn", "flood", "flood");
   log.write("error", "other", "other");
   expect(seen).toEqual(["flood", "other"]);
+});
+
+test("where entries are told apart by backend, each of many that change at once has its line, and a flapping one floods nothing", () => {
+  const seen: string[] = [];
+  const log = limitLog(
+    { write: (_level, _code, message) => seen.push(message), flush: () => {} },
+    new VirtualClock(),
+    new LogLimiter(1, 1_000),
+    perBackend,
+  );
+  const backends = Array.from({ length: 100 }, (_, i) => ({ upstream: i < 50 ? "web" : "api", backend: `b${i % 50}` }));
+  for (const fields of backends) log.write("warn", "backend_ejected", `${fields.upstream} ${fields.backend}`, fields);
+  for (let i = 0; i < 50; i++) log.write("warn", "backend_ejected", "again", backends[7]);
+  log.write("info", "backend_returned", "back", backends[7]);
+  log.write("warn", "backend_ejected", "by slot", { slot: 3 });
+  log.write("error", "fault", "no fields");
+  expect(seen.slice(0, 100)).toEqual(backends.map(({ upstream, backend }) => `${upstream} ${backend}`));
+  expect(seen.slice(100)).toEqual(["back", "by slot", "no fields"]);
 });

@@ -83,6 +83,24 @@ test("a backend that fails its checks is down for the data plane, the metrics an
   plane.endDrain(0);
 });
 
+test("what the data plane thinks of a backend is in the metrics, with its time, and each backend has its log line", async () => {
+  const { spillway, plane, clock, entries } = await start();
+  clock.advance(1_000);
+  const { events } = plane.init;
+  events.backendCondition(1, { circuit: "open", ejected: true, reason: "5 failures in a row" });
+  expect(spillway.metrics().upstreams[0]!.backends[1]).toMatchObject({
+    state: "open",
+    reason: "5 failures in a row",
+    since: 1_700_000_001_000,
+    circuit: "open",
+    ejected: true,
+  });
+  expect(spillway.metrics().upstreams[0]!.backends[0]).toMatchObject({ state: "up", circuit: "closed", ejected: false });
+  for (let i = 0; i < 30; i++) events.log("warn", "circuit_opened", "open", { upstream: "web", backend: `b${i}` });
+  expect(entries.filter(({ code }) => code === "circuit_opened").length).toBe(30);
+  plane.endDrain(0);
+});
+
 test("with health checks off nothing is checked", async () => {
   const upstreams = { web: { backends: ["http://127.0.0.1:9001"], healthCheck: false as const } };
   const { clock } = await start({ upstreams });

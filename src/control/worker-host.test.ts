@@ -73,13 +73,26 @@ test("what the data plane says reaches the control plane, a flood of it held bac
   const { events } = plane.init;
   events.connectionWanted(1);
   events.connectionFreed(0);
+  events.backendCondition(1, { circuit: "open", ejected: false, reason: "5 failures in a row" });
   for (let i = 0; i < 100; i++) events.log("warn", "flood", "again", { i });
-  expect(posted.slice(0, 2)).toEqual([
+  expect(posted.slice(0, 3)).toEqual([
     { type: "connectionWanted", slot: 1 },
     { type: "connectionFreed", slot: 0 },
+    { type: "backendCondition", slot: 1, circuit: "open", ejected: false, reason: "5 failures in a row" },
   ]);
-  expect(posted.length).toBe(12);
-  expect(posted[2]).toEqual({ type: "log", level: "warn", code: "flood", message: "again", fields: { i: 0 } });
+  expect(posted.length).toBe(13);
+  expect(posted[3]).toEqual({ type: "log", level: "warn", code: "flood", message: "again", fields: { i: 0 } });
+});
+
+test("a flood about one backend does not silence another", async () => {
+  const { plane, posted } = await host();
+  posted.length = 0;
+  const ejected = (backend: string): void =>
+    plane.init.events.log("warn", "backend_ejected", backend, { upstream: "web", backend });
+  for (let i = 0; i < 100; i++) ejected("a");
+  ejected("b");
+  expect(posted.length).toBe(11);
+  expect(posted.at(-1)).toMatchObject({ message: "b" });
 });
 
 test("access log lines come together, and those the drain brings come before its end", async () => {

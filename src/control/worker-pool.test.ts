@@ -189,6 +189,15 @@ test("a wish for a connection goes to all other workers, and so does the news of
   ]);
 });
 
+test("what a worker thinks of a backend is passed on with its number, and its death too", async () => {
+  const { pool, threads, conditions } = poolOf(2);
+  await pool.start();
+  threads[1]!.say({ type: "backendCondition", slot: 0, circuit: "open", ejected: true, reason: "5 failures in a row" });
+  threads[0]!.say({ type: "backendCondition", slot: 1, circuit: "closed", ejected: false, reason: "it answers" });
+  threads[1]!.die("boom");
+  expect(conditions).toEqual(["1: 0 open ejected: 5 failures in a row", "0: 1 closed: it answers", "1 died"]);
+});
+
 test("health reaches every worker, and one that starts later learns what is down", async () => {
   const { pool, threads, clock } = poolOf(2);
   await pool.start();

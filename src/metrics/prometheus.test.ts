@@ -34,6 +34,17 @@ function busy(names?: { web: string; a: string }): string {
   stripe.rejected(400);
   stripe.clientConnectionOpened(1);
   stripe.bytesOut(2 ** 50);
+  stripe.breakerTripped(1);
+  for (let i = 0; i < 2; i++) stripe.ejected(1);
+  stripe.fellBack(0);
+  for (let i = 0; i < 2; i++) stripe.retried(0);
+  for (let i = 0; i < 3; i++) stripe.moved(0);
+  for (let i = 0; i < 4; i++) stripe.retryDenied(0);
+  for (let i = 0; i < 5; i++) stripe.hedged(0);
+  for (let i = 0; i < 6; i++) stripe.hedgeWon(0);
+  stripe.waiting(0, 7);
+  stripe.concurrencyLimit(0, 20);
+  stripe.shed("throttled");
   counts.takeActive(2, Number.POSITIVE_INFINITY);
   const view = {
     address: "10.0.0.2:80",
@@ -147,6 +158,21 @@ describe("exposition", () => {
       'spillway_backend_failures_total{upstream="web",backend="10.0.0.1:80"} 1',
       'spillway_backend_duration_seconds_total{upstream="web",backend="10.0.0.1:80"} 0.25',
       'spillway_backend_up{upstream="web",backend="10.0.0.2:80"} 0',
+      'spillway_backend_ejected{upstream="web",backend="10.0.0.1:80"} 0',
+      'spillway_backend_ejected{upstream="web",backend="10.0.0.2:80"} 1',
+      'spillway_outlier_ejections_total{upstream="web",backend="10.0.0.2:80"} 2',
+      'spillway_circuit_breaker_state{upstream="web",backend="10.0.0.2:80"} 2',
+      'spillway_circuit_breaker_trips_total{upstream="web",backend="10.0.0.2:80"} 1',
+      'spillway_circuit_breaker_fallbacks_total{upstream="web"} 1',
+      'spillway_retries_total{upstream="web"} 2',
+      'spillway_moves_total{upstream="web"} 3',
+      'spillway_retries_denied_total{upstream="web"} 4',
+      'spillway_hedges_total{upstream="web"} 5',
+      'spillway_hedges_won_total{upstream="web"} 6',
+      'spillway_queue_waiting{upstream="web"} 7',
+      'spillway_queue_waiting{upstream="api"} 0',
+      'spillway_concurrency_limit{upstream="web"} 20',
+      'spillway_requests_shed_total{reason="throttled"} 1',
       'spillway_backend_weight{upstream="web",backend="10.0.0.2:80"} 4',
       'spillway_backend_requests_active{upstream="api",backend="c"} 1',
       'spillway_requests_rejected_total{code="400"} 1',
@@ -158,6 +184,23 @@ describe("exposition", () => {
       expect(text).toContain(`\n${line}\n`);
     }
   });
+
+  test.each([
+    ["up", "closed", 1, 0],
+    ["half-open", "half-open", 1, 1],
+    ["open", "open", 0, 2],
+    ["ejected", "closed", 0, 0],
+    ["draining", "closed", 0, 0],
+    ["down", "half-open", 0, 1],
+  ] as const)(
+    "a backend that is %s with its circuit %s shows up %i and circuit state %i",
+    (state, circuit, up, value) => {
+      const view = { slot: 2, address: "c", since: 0, reason: "", weight: 1, ejected: false };
+      const families = parseStrictly(prometheusText(bench().snapshot([{ ...view, state, circuit }]), facts));
+      const of = (name: string) => families.get(name)!.series.get('{upstream="api",backend="c"}');
+      expect([of("spillway_backend_up"), of("spillway_circuit_breaker_state")]).toEqual([up, value]);
+    },
+  );
 
   test("the bounds a dashboard asks for are among the buckets", () => {
     for (const bound of [0.05, 0.1, 0.2, 0.5, 1]) expect(LATENCY_BOUNDS).toContain(bound);

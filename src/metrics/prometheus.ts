@@ -1,5 +1,5 @@
 import { LATENCY_BOUNDS } from "./layout.ts";
-import type { BackendStats, ExchangeStats, Snapshot } from "./snapshot.ts";
+import type { BackendStats, CircuitState, ExchangeStats, Snapshot, UpstreamStats } from "./snapshot.ts";
 
 /** What the process knows of itself; measured by the caller, since this room reads no clock and no process. */
 export interface ProcessFacts {
@@ -12,6 +12,8 @@ export interface ProcessFacts {
   /** User and system time together, over all threads. */
   readonly cpuSeconds: number;
 }
+
+const CIRCUIT_VALUES: Readonly<Record<CircuitState, number>> = { closed: 0, "half-open": 1, open: 2 };
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -144,9 +146,23 @@ export const METRICS: readonly Metric[] = [
   {
     name: "spillway_backend_up",
     type: "gauge",
-    help: "1 while a backend takes new exchanges, 0 while it is down or draining.",
+    help: "1 while a backend takes new exchanges, if only a few to try; 0 while it is down, draining, ejected or its circuit is open, in any worker.",
     labels: ["upstream", "backend"],
-    samples: perBackend((backend) => (backend.state === "up" ? 1 : 0)),
+    samples: perBackend((backend) => (backend.state === "up" || backend.state === "half-open" ? 1 : 0)),
+  },
+  {
+    name: "spillway_backend_ejected",
+    type: "gauge",
+    help: "1 while any worker's outlier detector keeps a backend out.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => (backend.ejected ? 1 : 0)),
+  },
+  {
+    name: "spillway_outlier_ejections_total",
+    type: "counter",
+    help: "Times a backend was ejected by the outlier detector, in each worker on its own.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => backend.ejections),
   },
   {
     name: "spillway_backend_weight",
@@ -191,9 +207,16 @@ export const METRICS: readonly Metric[] = [
     samples: perBackend((backend) => backend.replayed),
   },
   {
+    name: "spillway_circuit_breaker_state",
+    type: "gauge",
+    help: "Circuit of a backend: 0 closed, 1 half-open, 2 open; the worst over all workers.",
+    labels: ["upstream", "backend"],
+    samples: perBackend((backend) => CIRCUIT_VALUES[backend.circuit]),
+  },
+  {
     name: "spillway_circuit_breaker_trips_total",
     type: "counter",
-    help: "Times the circuit of a backend opened.",
+    help: "Times the circuit of a backend opened, in each worker on its own.",
     labels: ["upstream", "backend"],
     samples: perBackend((backend) => backend.breakerTrips),
   },
@@ -202,8 +225,56 @@ export const METRICS: readonly Metric[] = [
     type: "counter",
     help: "Exchanges answered by a fallback because circuits were open.",
     labels: ["upstream"],
-    samples: (snapshot) =>
-      snapshot.upstreams.map((upstream) => ({ labels: { upstream: upstream.name }, value: upstream.fallbacks })),
+    samples: perNamedUpstream((upstream) => upstream.fallbacks),
+  },
+  {
+    name: "spillway_retries_total",
+    type: "counter",
+    help: "Attempts beyond the first that were sent because one that had been sent failed, or for its status.",
+    labels: ["upstream"],
+    samples: perNamedUpstream((upstream) => upstream.retries),
+  },
+  {
+    name: "spillway_moves_total",
+    type: "counter",
+    help: "Attempts that went on to another backend because nothing had been sent to the one before; they repeat nothing and are no retries.",
+    labels: ["upstream"],
+    samples: perNamedUpstream((upstream) => upstream.moves),
+  },
+  {
+    name: "spillway_retries_denied_total",
+    type: "counter",
+    help: "Failures of a kind to retry that were not retried, because the budget or the rules said no.",
+    labels: ["upstream"],
+    samples: perNamedUpstream((upstream) => upstream.retriesDenied),
+  },
+  {
+    name: "spillway_hedges_total",
+    type: "counter",
+    help: "Second attempts sent beside a slow first one.",
+    labels: ["upstream"],
+    samples: perNamedUpstream((upstream) => upstream.hedges),
+  },
+  {
+    name: "spillway_hedges_won_total",
+    type: "counter",
+    help: "Second attempts that answered before the first one.",
+    labels: ["upstream"],
+    samples: perNamedUpstream((upstream) => upstream.hedgesWon),
+  },
+  {
+    name: "spillway_queue_waiting",
+    type: "gauge",
+    help: "Exchanges that wait for room on a backend now, over all workers.",
+    labels: ["upstream"],
+    samples: perNamedUpstream((upstream) => upstream.waiting),
+  },
+  {
+    name: "spillway_concurrency_limit",
+    type: "gauge",
+    help: "Exchanges that the adaptive limit lets run at a time now, over all workers; 0 where there is no such limit.",
+    labels: ["upstream"],
+    samples: perNamedUpstream((upstream) => upstream.concurrencyLimit),
   },
   {
     name: "spillway_client_connections_total",
@@ -353,6 +424,12 @@ function exchangeRows(snapshot: Snapshot): [string, ExchangeStats][] {
 function perUpstream(value: (stats: ExchangeStats) => number): (snapshot: Snapshot) => Sample[] {
   return (snapshot) =>
     exchangeRows(snapshot).map(([upstream, stats]) => ({ labels: { upstream }, value: value(stats) }));
+}
+
+/** For what cannot happen to answers of Spillway's own. */
+function perNamedUpstream(value: (upstream: UpstreamStats) => number): (snapshot: Snapshot) => Sample[] {
+  return (snapshot) =>
+    snapshot.upstreams.map((upstream) => ({ labels: { upstream: upstream.name }, value: value(upstream) }));
 }
 
 function perBackend(value: (backend: BackendStats) => number): (snapshot: Snapshot) => Sample[] {

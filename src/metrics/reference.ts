@@ -28,9 +28,13 @@ ${rows.join("\n")}
 - \`backend\`: its id, which is \`host:port\` unless the configuration names another.
 - \`listener\`: the address as configured.
 - \`code\`: the status code. Codes that were never sent are missing.
-- \`phase\`: what was waited for: \`queue\` a free connection, \`connect\` a new one, \`response\` the head of the response,
+- \`phase\`: what was waited for: \`queue\` room on a backend, \`connect\` a new one, \`response\` the head of the response,
   \`body\` the next part of a body, \`route\` the whole exchange.
-- \`reason\`: \`queue-full\`, \`deadline\`, \`rate\`, \`concurrency\` or \`connections\`.
+- \`reason\`: why a request was refused: \`queue-full\` too many waited already, \`queue-timeout\` it waited too long,
+  \`deadline\` it could not be answered in time any more, \`rate\` its key made too many, \`concurrency\` the limit of its
+  upstream was reached, \`throttled\` backends fail most of what they are sent, \`connections\` the listener has as many
+  connections as it may have. The response says the same in its \`spillway-reason\` field, except for \`connections\`:
+  those are closed unanswered.
 
 ## Latency
 
@@ -47,6 +51,17 @@ Mean response time of each backend, and the share of the traffic it took:
 Share of the exchanges that failed:
 
     sum(rate(spillway_requests_failed_total[1m])) / sum(rate(spillway_requests_total[1m]))
+
+Share of the attempts that were retries, and share of the requests that were shed:
+
+    sum by (upstream) (rate(spillway_retries_total[1m])) / sum by (upstream) (rate(spillway_backend_requests_total[1m]))
+    sum(rate(spillway_requests_shed_total{reason!="connections"}[1m])) / sum(rate(spillway_requests_total[1m]))
+
+## Workers
+
+Each worker has circuits and an outlier detector of its own and learns from its own traffic. So with two workers one
+sick backend makes two trips, and \`spillway_circuit_breaker_state\` and \`spillway_backend_ejected\` show what the worker
+that thinks worst of the backend does; the reason in \`/api/v1/status\` says how many of them think so.
 
 ## What is not counted as an exchange
 

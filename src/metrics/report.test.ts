@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { bench } from "../../test/support/metrics-bench.ts";
 import { BUCKETS, bucketOf } from "./histogram.ts";
+import { SHED_REASONS } from "./layout.ts";
 import { count, duration, latencyClasses, reportText } from "./report.ts";
 
 test("the report shows totals, the distribution and each backend", () => {
@@ -39,6 +40,8 @@ test("the report shows totals, the distribution and each backend", () => {
       shed                  0
       timeouts              1   response: 1
       breaker trips         0
+      ejections             0
+      retries               0
       fallbacks             0
 
     Latency
@@ -51,17 +54,20 @@ test("the report shows totals, the distribution and each backend", () => {
       > 1000 ms             1  25.0 %  ██████████
 
     Upstream web
-      requests              4   0 failed, 1 active
+      requests              4   0 failed, 1 active, 0 waiting
       mean            84.0 ms   p50 ~75.0 ms   p90 ~170 ms   p99 ~197 ms
-      backend                   state      requests   share  failed     mean active
-      10.0.0.1:80               up                2  66.7 %       0  36.0 ms      1
-      10.0.0.2:80               down              1  33.3 %       0   180 ms      0
+      retries               0
+      backend                  state       requests   share  failed     mean active
+      10.0.0.1:80              up                 2  66.7 %       0  36.0 ms      1
+      10.0.0.2:80              down               1  33.3 %       0   180 ms      0
+        3 checks failed
 
     Upstream api
-      requests              1   1 failed, 0 active
+      requests              1   1 failed, 0 active, 0 waiting
       mean             1.50 s   p50 ~1.75 s   p90 ~2.35 s   p99 ~2.48 s
-      backend                   state      requests   share  failed     mean active
-      c                         up                1 100.0 %       1   1.50 s      0
+      retries               0
+      backend                  state       requests   share  failed     mean active
+      c                        up                 1 100.0 %       1   1.50 s      0
     "
   `);
 });
@@ -83,7 +89,94 @@ test("no line is wider than 80 columns, whatever the figures and names", () => {
     stripe.exchangeEnded(0, 502, true, 60_000);
   }
   for (const status of [400, 405, 408, 413, 414, 417, 431, 501, 505]) stripe.rejected(status);
-  for (const line of reportText(snapshot()).split("\n")) expect(line.length, line).toBeLessThanOrEqual(80);
+  for (const reason of SHED_REASONS) for (let i = 0; i < 100_000; i++) stripe.shed(reason);
+  for (let i = 0; i < 999_999; i++) {
+    stripe.moved(0);
+    stripe.retryDenied(0);
+    stripe.fellBack(0);
+  }
+  stripe.waiting(0, 1_000_000);
+  const state = { state: "half-open", circuit: "half-open", ejected: false, reason: "x".repeat(200) } as const;
+  const view = { slot: 0, address: long, since: 0, weight: 1, ...state };
+  for (const line of reportText(snapshot([view])).split("\n")) expect(line.length, line).toBeLessThanOrEqual(80);
+});
+
+test("an upstream shows what isolation did, and each backend that does not take its part says why", () => {
+  const { stripes, snapshot } = bench(2);
+  const [first, second] = stripes;
+  for (const stripe of stripes) {
+    stripe.exchangeStarted(0);
+    stripe.waiting(0, 2);
+    stripe.concurrencyLimit(0, 20);
+    stripe.retried(0);
+    stripe.moved(0);
+    stripe.hedged(0);
+  }
+  first!.hedgeWon(0);
+  second!.retryDenied(0);
+  second!.fellBack(0);
+  first!.breakerTripped(0);
+  second!.ejected(1);
+  for (const reason of ["queue-full", "rate", "rate"] as const) first!.shed(reason);
+  first!.timeout("queue");
+  const view = { since: 0, weight: 1 };
+  const text = reportText(
+    snapshot([
+      {
+        ...view,
+        slot: 0,
+        address: "10.0.0.1:80",
+        state: "half-open",
+        reason: "3 s have passed",
+        circuit: "half-open",
+        ejected: false,
+      },
+      {
+        ...view,
+        slot: 1,
+        address: "10.0.0.2:80",
+        state: "ejected",
+        reason: "ejected in 1 of 2 workers: 5 failures in a row",
+        circuit: "closed",
+        ejected: true,
+      },
+    ]),
+  );
+  expect(text.slice(0, text.indexOf("\nLatency"))).toMatchInlineSnapshot(`
+    "Requests
+      total                 2
+      failed                0   0.0 % of those that ended
+      active                2
+      rejected              0   before they were routed
+      shed                  3   queue-full: 1, rate: 2
+      timeouts              1   queue: 1
+      breaker trips         1
+      ejections             1
+      retries               2   moves: 2, denied: 1
+      fallbacks             1
+    "
+  `);
+  expect(text.slice(text.indexOf("Upstream web"))).toMatchInlineSnapshot(`
+    "Upstream web
+      requests              2   0 failed, 2 active, 4 waiting
+      mean            0.00 ms
+      retries               2   moves: 2, denied: 1, fallbacks: 1
+      hedges                2   1 won
+      limit                40   at a time
+      backend                  state       requests   share  failed     mean active
+      10.0.0.1:80              half-open          0   0.0 %       0  0.00 ms      0
+        3 s have passed
+      10.0.0.2:80              ejected            0   0.0 %       0  0.00 ms      0
+        ejected in 1 of 2 workers: 5 failures in a row
+
+    Upstream api
+      requests              0   0 failed, 0 active, 0 waiting
+      mean            0.00 ms
+      retries               0
+      backend                  state       requests   share  failed     mean active
+      c                        up                 0   0.0 %       0  0.00 ms      0
+    "
+  `);
 });
 
 test("a name cannot drive the terminal", () => {

@@ -52,6 +52,8 @@ export function reportText(snapshot: Snapshot): string {
     row("shed", count(sum(snapshot.shed)), detail(snapshot.shed)),
     row("timeouts", count(timeouts), detail(snapshot.timeouts)),
     row("breaker trips", count(snapshot.breakerTrips)),
+    row("ejections", count(snapshot.ejections)),
+    row("retries", count(total.retries), detail({ moves: total.moves, denied: total.retriesDenied })),
     row("fallbacks", count(total.fallbacks)),
     "",
     "Latency",
@@ -76,16 +78,30 @@ function upstreamLines(upstream: UpstreamStats): string[] {
   return [
     "",
     `Upstream ${printable(upstream.name)}`,
-    row("requests", count(upstream.requests), `${count(upstream.failed)} failed, ${count(upstream.active)} active`),
+    row(
+      "requests",
+      count(upstream.requests),
+      `${count(upstream.failed)} failed, ${count(upstream.active)} active, ${count(upstream.waiting)} waiting`,
+    ),
     row("mean", duration(meanMs(upstream)), percentiles(upstream)),
-    `  ${"backend".padEnd(26)}${"state".padEnd(9)}${"requests".padStart(10)}${"share".padStart(8)}${"failed".padStart(8)}${"mean".padStart(9)}${"active".padStart(7)}`,
-    ...upstream.backends.map((backend) => backendLine(backend, ours)),
+    row("retries", count(upstream.retries), detail(afterFailures(upstream))),
+    ...(upstream.hedges === 0 ? [] : [row("hedges", count(upstream.hedges), `${count(upstream.hedgesWon)} won`)]),
+    ...(upstream.concurrencyLimit === 0 ? [] : [row("limit", count(upstream.concurrencyLimit), "at a time")]),
+    `  ${"backend".padEnd(25)}${"state".padEnd(10)}${"requests".padStart(10)}${"share".padStart(8)}${"failed".padStart(8)}${"mean".padStart(9)}${"active".padStart(7)}`,
+    ...upstream.backends.flatMap((backend) => backendLines(backend, ours)),
   ];
 }
 
-function backendLine(backend: BackendStats, all: number): string {
+function afterFailures({ moves, retriesDenied, fallbacks }: ExchangeStats): Record<string, number> {
+  return { moves, denied: retriesDenied, fallbacks };
+}
+
+/** With a line of its own for why a backend does not take its part. */
+function backendLines(backend: BackendStats, all: number): string[] {
   const share = all === 0 ? 0 : backend.requests / all;
-  return `  ${cut(printable(backend.id), 25).padEnd(26)}${backend.state.padEnd(9)}${count(backend.requests).padStart(10)}${percent(share).padStart(8)}${count(backend.failures).padStart(8)}${duration(backend.meanMs).padStart(9)}${count(backend.active).padStart(7)}`;
+  const line = `  ${cut(printable(backend.id), 24).padEnd(25)}${backend.state.padEnd(10)}${count(backend.requests).padStart(10)}${percent(share).padStart(8)}${count(backend.failures).padStart(8)}${duration(backend.meanMs).padStart(9)}${count(backend.active).padStart(7)}`;
+  const why = backend.state === "up" ? "" : printable(backend.reason);
+  return why === "" ? [line] : [line, `    ${cut(why, 76)}`];
 }
 
 function row(name: string, value: string, note = ""): string {

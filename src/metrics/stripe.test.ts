@@ -1,7 +1,19 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { bench } from "../../test/support/metrics-bench.ts";
-import { changeLayout, createLayout, createMetricsMemory, SHED_REASONS, TIMEOUT_PHASES } from "./layout.ts";
+import { BUCKETS } from "./histogram.ts";
+import {
+  BACKEND,
+  changeLayout,
+  createLayout,
+  createMetricsMemory,
+  GENERAL,
+  LISTENER,
+  SHED_REASONS,
+  STATUS_CELLS,
+  TIMEOUT_PHASES,
+  UPSTREAM,
+} from "./layout.ts";
 import { readSnapshot } from "./snapshot.ts";
 import { Stripe } from "./stripe.ts";
 
@@ -82,6 +94,51 @@ describe("counting", () => {
       breakerTrips: 1,
     });
     expect([breakerTrips, total.fallbacks]).toEqual([1, 1]);
+  });
+
+  test("what follows a failure, and hedges, are kept per upstream", () => {
+    const { stripes, snapshot } = bench();
+    const stripe = stripes[0]!;
+    const times = (n: number, count: () => void): void => {
+      for (let i = 0; i < n; i++) count();
+    };
+    times(1, () => stripe.fellBack(1));
+    times(2, () => stripe.retried(1));
+    times(3, () => stripe.moved(1));
+    times(4, () => stripe.retryDenied(1));
+    times(5, () => stripe.hedged(1));
+    times(6, () => stripe.hedgeWon(1));
+    stripe.retried(0);
+    const counted = { fallbacks: 1, retries: 2, moves: 3, retriesDenied: 4, hedges: 5, hedgesWon: 6 };
+    const { total, own, upstreams } = snapshot();
+    expect(upstreams[1]).toMatchObject(counted);
+    expect(upstreams[0]).toMatchObject({ fallbacks: 0, retries: 1, moves: 0, hedges: 0 });
+    expect(total).toMatchObject({ ...counted, retries: 3 });
+    expect(own).toMatchObject({ fallbacks: 0, retries: 0, moves: 0 });
+  });
+
+  test("ejections are kept per backend and in total", () => {
+    const { stripes, snapshot } = bench();
+    for (const slot of [0, 2, 2]) stripes[0]!.ejected(slot);
+    const { upstreams, ejections, breakerTrips } = snapshot();
+    expect(upstreams.map(({ backends }) => backends.map((backend) => backend.ejections))).toEqual([[1, 0], [2]]);
+    expect([ejections, breakerTrips]).toEqual([3, 0]);
+  });
+
+  test("what waits and the concurrency limit show what each worker said last, added up", () => {
+    const { stripes, snapshot } = bench(2);
+    for (const waiting of [7, 3]) stripes[0]!.waiting(0, waiting);
+    stripes[1]!.waiting(0, 4);
+    stripes[1]!.waiting(1, 1);
+    stripes[0]!.concurrencyLimit(1, 20);
+    stripes[1]!.concurrencyLimit(1, 30);
+    stripes[1]!.concurrencyLimit(1, 25);
+    const { total, upstreams } = snapshot();
+    expect(upstreams.map(({ waiting, concurrencyLimit }) => [waiting, concurrencyLimit])).toEqual([
+      [7, 0],
+      [1, 45],
+    ]);
+    expect(total.waiting).toBe(8);
   });
 
   test("clients are counted per listener, bytes, tunnels and lost log lines in total", () => {
@@ -194,16 +251,36 @@ describe("several workers", () => {
       stripe.attemptStarted(2);
       stripe.backendConnectionOpened(2);
       stripe.tunnelOpened();
+      stripe.waiting(1, 5);
+      stripe.concurrencyLimit(1, 20);
     }
     stripes[0]!.endAbandoned(layout);
     const after = snapshot();
     expect(after.total).toMatchObject({ requests: 2, active: 1, failed: 1, unanswered: 1 });
     expect(after.upstreams[1]!.backends[0]).toMatchObject({ requests: 2, ended: 1, failures: 1, connectionsClosed: 1 });
     expect([after.listeners[1]!.connectionsActive, after.tunnelsActive]).toEqual([1, 1]);
+    expect(after.upstreams[1]).toMatchObject({ waiting: 5, concurrencyLimit: 20 });
   });
 });
 
 describe("layouts", () => {
+  test.each([
+    ["general", GENERAL, { shed: SHED_REASONS.length, timeouts: TIMEOUT_PHASES.length, rejected: STATUS_CELLS }],
+    ["of a listener", LISTENER, {}],
+    ["of an upstream", UPSTREAM, { buckets: BUCKETS, statuses: STATUS_CELLS }],
+    ["of a backend", BACKEND, {}],
+  ] as [string, Record<string, number>, Record<string, number>][])(
+    "no two counters of the row %s share a cell, and it is whole cache lines",
+    (_row, { cells, ...starts }, lengths) => {
+      const used = Object.entries(starts).flatMap(([name, start]) =>
+        Array.from({ length: lengths[name] ?? 1 }, (_, i) => start + i),
+      );
+      expect(new Set(used).size).toBe(used.length);
+      expect(Math.max(...used)).toBeLessThan(cells!);
+      expect(cells! % 8).toBe(0);
+    },
+  );
+
   test("a backend and an upstream added to the spare rows count without new memory", () => {
     const { layout } = bench();
     const memory = createMetricsMemory(layout, 1);

@@ -1,5 +1,6 @@
 import type { ReadStream, WriteStream } from "node:tty";
 import type { UpstreamDocument } from "../../admin/status.ts";
+import type { BackendState } from "../../metrics/snapshot.ts";
 import { SeededRandom } from "../../policy/model/random.ts";
 import { CAPACITIES, CLIENTS, POLICIES, type PolicyName, SPEED } from "./chapter.ts";
 import { Load } from "./load.ts";
@@ -30,6 +31,8 @@ const EVENTS = 50;
 const RECENT_TICKS = 8;
 /** The start of a phase is left out of the table: queues of the last policy are still being worked off. */
 const SETTLE_MS = 1000;
+/** States in which the proxy sends a backend nothing. */
+const TAKEN_OUT: ReadonlySet<BackendState> = new Set<BackendState>(["ejected", "open", "down"]);
 
 interface Tick {
   readonly perBackend: number[];
@@ -53,7 +56,7 @@ export class Demo {
   >;
   readonly #lost = new Tally(CAPACITIES.length);
   readonly #schedule: Schedule;
-  readonly #states = CAPACITIES.map(() => "up");
+  readonly #states: BackendState[] = CAPACITIES.map(() => "up");
   readonly #stoppedAt: (number | undefined)[] = CAPACITIES.map(() => undefined);
   readonly #events: EventLine[] = [];
   /** Events so far, those no longer kept included. */
@@ -243,7 +246,8 @@ export class Demo {
       if (found === undefined || found.state === this.#states[index]) continue;
       this.#states[index] = found.state;
       const since = this.#stoppedAt[index];
-      if (found.state === "down" && since !== undefined) {
+      if (since !== undefined && TAKEN_OUT.has(found.state)) {
+        this.#stoppedAt[index] = undefined;
         const late = ((performance.now() - since) / 1000).toFixed(1);
         const count = this.#failedInTrouble;
         const failed = count === 0 ? "no request" : count === 1 ? "1 request" : `${count} requests`;

@@ -75,6 +75,16 @@ describe("the frame", () => {
   });
 });
 
+test.each([
+  [true, "up", "up"],
+  [false, "up", "stopped"],
+  [false, "ejected", "ejected"],
+  [true, "half-open", "half-open"],
+] as const)("a server that runs: %s, in state %s, is shown as %s", (running, state, word) => {
+  const shown = frame({ ...view(), backends: [{ running, state, share: 0 }] }, { width: 80, height: 40 }, false);
+  expect(shown.find((line) => line.startsWith(" A "))?.split(/\s+/)[4]).toBe(word);
+});
+
 test("the summary puts shares and times beside the textbook's", () => {
   expect(summary(view(), 100, false).join("\n")).toMatchInlineSnapshot(`
     " policy                   A %   B %   C %    mean     p50     p99  failed        textbook

@@ -1,3 +1,4 @@
+import type { BackendState } from "../../metrics/snapshot.ts";
 import { CAPACITIES, POLICIES, type PolicyName, SPEED, TEXTBOOK } from "./chapter.ts";
 import type { Tally } from "./tally.ts";
 import { bold, clip, dim, type Paint, paint } from "./text.ts";
@@ -5,7 +6,7 @@ import { bold, clip, dim, type Paint, paint } from "./text.ts";
 /** What a backend does, as seen from outside (`running`) and by the proxy (`state`). */
 export interface BackendView {
   readonly running: boolean;
-  readonly state: string;
+  readonly state: BackendState;
   /** Percent of the requests of the last seconds. */
   readonly share: number;
 }
@@ -47,6 +48,15 @@ const COLORS: Readonly<Record<PolicyName, Paint>> = {
   "round-robin": "yellow",
   "weighted-round-robin": "cyan",
   "least-connections": "green",
+};
+
+const SHADES: Readonly<Record<BackendState, Paint>> = {
+  up: "green",
+  "half-open": "yellow",
+  draining: "yellow",
+  open: "red",
+  ejected: "red",
+  down: "red",
 };
 
 const EIGHTHS = " ▁▂▃▄▅▆▇█";
@@ -114,14 +124,14 @@ function backendLine(backend: BackendView, index: number, policy: PolicyName, wi
   const { id, percent } = CAPACITIES[index]!;
   const name = `${bold(id, color)} ${`${percent} %`.padStart(5)}`;
   const [word, shade] = stateOf(backend);
-  const room = Math.max(4, Math.min(60, width - 30));
-  return `${name}  ${paint(word.padEnd(8), shade, color)} ${paint(bar(backend.share / 100, room), COLORS[policy], color)} ${backend.share.toFixed(1).padStart(5)} %`;
+  const room = Math.max(4, Math.min(60, width - 31));
+  return `${name}  ${paint(word.padEnd(9), shade, color)} ${paint(bar(backend.share / 100, room), COLORS[policy], color)} ${backend.share.toFixed(1).padStart(5)} %`;
 }
 
-function stateOf(backend: BackendView): [string, Paint] {
-  if (backend.state === "down") return ["down", "red"];
-  if (!backend.running) return ["stopped", "red"];
-  return [backend.state, "green"];
+/** What the proxy thinks, once it has noticed. */
+function stateOf({ running, state }: BackendView): [string, Paint] {
+  if (state === "up" && !running) return ["stopped", "red"];
+  return [state, SHADES[state]];
 }
 
 /** Response times over time, one column for each stretch, newest on the right. */
