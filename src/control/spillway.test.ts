@@ -95,7 +95,11 @@ test("what the data plane thinks of a backend is in the metrics, with its time, 
     circuit: "open",
     ejected: true,
   });
-  expect(spillway.metrics().upstreams[0]!.backends[0]).toMatchObject({ state: "up", circuit: "closed", ejected: false });
+  expect(spillway.metrics().upstreams[0]!.backends[0]).toMatchObject({
+    state: "up",
+    circuit: "closed",
+    ejected: false,
+  });
   for (let i = 0; i < 30; i++) events.log("warn", "circuit_opened", "open", { upstream: "web", backend: `b${i}` });
   expect(entries.filter(({ code }) => code === "circuit_opened").length).toBe(30);
   plane.endDrain(0);
