@@ -44,8 +44,7 @@ interface Member<H> extends Tally {
  * 4. The n-th ejection lasts n times `ejectFor`, up to `maxEjectFor`. Each whole interval that a host has been in takes
  *    one off its n.
  * 5. An ejection ends at its time, to the millisecond and not at the next interval, or with a good check. What was
- *    counted before, and the late outcomes of attempts that were still running meanwhile, are not held against the
- *    host: it starts with nothing counted.
+ *    counted before it is forgotten and what ends during it is not counted: the host starts afresh.
  *
  * Generic over the host, of which it knows nothing but its identity.
  * Sources: gRPC A50 (https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md) for 2 to 4, Envoy for 1.
