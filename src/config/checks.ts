@@ -1,17 +1,18 @@
+import { standardAt } from "./defaults.ts";
+import { checkFallbacks, checkIsolation } from "./isolation-checks.ts";
 import type { Finding, KeyPath } from "./mistakes.ts";
 import { ACTIONS } from "./route-schema.ts";
 import { at } from "./schema-findings.ts";
 import { suggest } from "./suggest.ts";
 import * as check from "./text-checks.ts";
 import { formatAddress, isWrong, type ListenAddress, parseBackendUrl, parseListen, quote } from "./values.ts";
+import { type Block, isBlock, listAt } from "./written.ts";
 
 /** What is wrong between the parts, and what is allowed but hardly meant. */
 export interface Checked {
   readonly mistakes: Finding[];
   readonly warnings: Finding[];
 }
-
-type Block = Readonly<Record<string, unknown>>;
 
 /**
  * Looks at how the parts fit together. It works on what was written, not on what the schema made of it, so that these
@@ -25,6 +26,7 @@ export function checkTogether(data: unknown): Checked {
   const use = (name: unknown, path: KeyPath): void => useUpstream(name, path, upstreams, used, checked);
   checkListeners(data, checked, use);
   for (const [name, upstream] of Object.entries(upstreams)) checkUpstream(name, upstream, checked);
+  checkFallbacks(upstreams, checked, use);
   if (checked.mistakes.length > 0) return checked;
   for (const name of Object.keys(upstreams)) {
     if (used.has(name)) continue;
@@ -38,15 +40,6 @@ export function checkTogether(data: unknown): Checked {
   }
   checkAdmin(data, checked);
   return checked;
-}
-
-function isBlock(value: unknown): value is Block {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function listAt(block: Block, key: string): readonly unknown[] {
-  const value = block[key];
-  return Array.isArray(value) ? value : [];
 }
 
 function useUpstream(name: unknown, path: KeyPath, upstreams: Block, used: Set<string>, { mistakes }: Checked): void {
@@ -101,8 +94,23 @@ function checkListeners(data: Block, checked: Checked, use: Use): void {
         listener.routes === undefined ? "this listener leads nowhere" : "routes and upstream exclude each other";
       checked.mistakes.push({ code: "CONFIG_ACTION", path, wrong, fix: "Write either routes or upstream" });
     } else if (listener.upstream !== undefined) use(listener.upstream, [...path, "upstream"]);
+    checkForwarded(listener, path, checked);
     checkRoutes(listener, path, checked, use);
   }
+}
+
+/** One field cannot carry two things. */
+function checkForwarded(listener: Block, path: KeyPath, { mistakes }: Checked): void {
+  const [id, deadline] = ["requestId", "deadline"].map(
+    (key) => at(listener, ["forwarded", key]) ?? standardAt(["listeners", 0, "forwarded", key]),
+  );
+  if (typeof id !== "string" || typeof deadline !== "string" || id.toLowerCase() !== deadline.toLowerCase()) return;
+  mistakes.push({
+    code: "CONFIG_NAME",
+    path: [...path, "forwarded"],
+    wrong: `requestId and deadline are both called ${quote(id)}`,
+    fix: "Give each its own field",
+  });
 }
 
 /** Whether both cannot be listened on at the same time. Port 0 takes a free one. */
@@ -174,12 +182,11 @@ const BLOCKS_OF_FIELDS: readonly KeyPath[] = [
   ["headers", "request", "add"],
   ["headers", "response", "set"],
   ["headers", "response", "add"],
-  ["respond", "headers"],
 ];
 
 /** Names of fields are the same in upper and lower case. */
-function checkFieldsTwice(route: Block, base: KeyPath, block: KeyPath, mistakes: Finding[]): void {
-  const fields = at(route, block);
+function checkFieldsTwice(owner: Block, base: KeyPath, block: KeyPath, mistakes: Finding[]): void {
+  const fields = at(owner, block);
   if (!isBlock(fields)) return;
   const seen = new Set<string>();
   for (const name of Object.keys(fields)) {
@@ -196,9 +203,11 @@ function checkFieldsTwice(route: Block, base: KeyPath, block: KeyPath, mistakes:
   }
 }
 
-function checkAnswer(route: Block, path: KeyPath, mistakes: Finding[]): void {
-  const status = Number(at(route, ["respond", "status"]));
-  const body = at(route, ["respond", "body"]);
+/** Checks the `respond` of a route or a fallback. */
+function checkAnswer(block: Block, path: KeyPath, mistakes: Finding[]): void {
+  checkFieldsTwice(block, path, ["respond", "headers"], mistakes);
+  const status = Number(at(block, ["respond", "status"]));
+  const body = at(block, ["respond", "body"]);
   if (![204, 205, 304].includes(status) || typeof body !== "string" || body === "") return;
   mistakes.push({
     code: "CONFIG_STATUS",
@@ -249,12 +258,17 @@ function checkStrip(route: Block, path: KeyPath, mistakes: Finding[]): void {
   });
 }
 
-function checkUpstream(name: string, upstream: unknown, { mistakes }: Checked): void {
+function checkUpstream(name: string, upstream: unknown, checked: Checked): void {
+  const { mistakes } = checked;
   const path = ["upstreams", name];
   const named = check.name(name);
   if (isWrong(named)) mistakes.push({ code: named.code, path, at: "key", wrong: named.wrong, fix: named.fix });
+  if (!isBlock(upstream)) return;
   checkHealth(upstream, path, mistakes);
-  if (!isBlock(upstream) || !Array.isArray(upstream.backends)) return;
+  checkIsolation(upstream, path, checked);
+  const fallback = at(upstream, ["circuitBreaker", "fallback"]);
+  if (isBlock(fallback)) checkAnswer(fallback, [...path, "circuitBreaker", "fallback"], mistakes);
+  if (!Array.isArray(upstream.backends)) return;
   const backends = listAt(upstream, "backends");
   if (backends.length === 0) {
     mistakes.push({

@@ -36,10 +36,28 @@ function collect(schema: Schema, written: unknown, path: KeyPath, taken: TakenDe
     if (value !== undefined) collect(inner, value, [...path, key], taken);
     else if (["string", "number", "boolean"].includes(typeof standard))
       taken.push({ path: [...path, key], value: standard as string });
+    else if (isWords(standard)) taken.push({ path: [...path, key], value: `[${standard.join(", ")}]` });
     else if (standard !== undefined) collect(inner, standard, [...path, key], taken);
   }
   if (typeof block.additionalProperties !== "object") return;
   for (const [key, value] of Object.entries(written)) collect(block.additionalProperties, value, [...path, key], taken);
+}
+
+function isWords(standard: unknown): standard is readonly unknown[] {
+  return Array.isArray(standard) && standard.length > 0;
+}
+
+/** What the key at `path` comes to where it is left out; undefined where it has no default of its own. */
+export function standardAt(path: KeyPath): unknown {
+  let schema: Schema | undefined = configurationJsonSchema() as Schema;
+  for (const step of path) schema = schema && innerOf(schema, step);
+  return schema?.default;
+}
+
+function innerOf(schema: Schema, step: string | number): Schema | undefined {
+  if (typeof step === "number") return schema.items;
+  const { properties, additionalProperties } = blockOf(schema) ?? {};
+  return properties?.[step] ?? (typeof additionalProperties === "object" ? additionalProperties : undefined);
 }
 
 /** The block among what may stand somewhere; of several, none: what its keys are depends on what was written. */

@@ -43,8 +43,16 @@ test("what is left out takes the defaults of the design", () => {
       requestsPerConnection: Number.POSITIVE_INFINITY,
     },
     timeouts: { head: 10_000, idle: 60_000, body: 60_000, tunnel: 3_600_000, drain: 30_000 },
-    forwarded: { xForwarded: true, rfc7239: false, via: true, requestId: "x-request-id" },
-    routes: [{ name: "web", timeout: Number.POSITIVE_INFINITY, action: { kind: "upstream", upstream: "web" } }],
+    forwarded: { xForwarded: true, rfc7239: false, via: true, requestId: "x-request-id", deadline: "x-deadline-ms" },
+    routes: [
+      {
+        name: "web",
+        timeout: Number.POSITIVE_INFINITY,
+        priority: { header: undefined, default: "normal" },
+        rateLimit: false,
+        action: { kind: "upstream", upstream: "web" },
+      },
+    ],
   });
   expect(upstreams.web).toEqual({
     balance: { policy: "weighted-round-robin" },
@@ -57,6 +65,8 @@ test("what is left out takes the defaults of the design", () => {
         weight: 1,
         state: "up",
         maxConnections: 256,
+        maxRequests: Number.POSITIVE_INFINITY,
+        tier: 0,
       },
     ],
     pool: {
@@ -65,10 +75,37 @@ test("what is left out takes the defaults of the design", () => {
       idleTimeout: 60_000,
       maxRequests: Number.POSITIVE_INFINITY,
       maxAge: Number.POSITIVE_INFINITY,
-      queue: { max: 1024, timeout: 1000 },
+      queue: { max: 1024, timeout: 1000, target: Number.POSITIVE_INFINITY },
     },
     healthCheck: { type: "tcp", interval: 5000, timeout: 1000, unhealthyAfter: 3, healthyAfter: 1 },
     timeouts: { connect: 2000, response: 30_000, idle: 60_000 },
+    circuitBreaker: false,
+    outlierDetection: {
+      consecutiveFailures: 5,
+      consecutiveGatewayFailures: Number.POSITIVE_INFINITY,
+      interval: 10_000,
+      ejectFor: 30_000,
+      maxEjectFor: 300_000,
+      maxEjected: 0.1,
+      successRate: { deviations: 1.9, minimumBackends: 5, minimumRequests: 100 },
+      failureShare: false,
+      latency: false,
+    },
+    retry: {
+      attempts: 2,
+      on: ["connect", "reset", "timeout", "malformed", 502, 503],
+      unsafeMethods: false,
+      budget: 0.2,
+      minimumBudget: 3,
+      perTryTimeout: Number.POSITIVE_INFINITY,
+      backoff: { base: 25, max: 250 },
+      bodyBytes: 65_536,
+    },
+    concurrencyLimit: false,
+    slowStart: false,
+    panicThreshold: false,
+    hedge: false,
+    throttle: false,
   });
 });
 
@@ -82,15 +119,24 @@ test("switched off is written false", () => {
     value({
       admin: false,
       log: { access: false },
-      listeners: [{ listen: ":8080", upstream: "web", forwarded: { requestId: false } }],
-      upstreams: { web: { backends: ["http://a"], healthCheck: false, pool: { queue: false } } },
+      listeners: [{ listen: ":8080", upstream: "web", forwarded: { requestId: false, deadline: false } }],
+      upstreams: {
+        web: {
+          backends: ["http://a"],
+          healthCheck: false,
+          pool: { queue: false },
+          outlierDetection: false,
+          retry: false,
+        },
+      },
     }),
   );
   expect(admin).toBe(false);
   expect(log.access.format).toBe("off");
-  expect(listeners[0]?.forwarded.requestId).toBe(false);
+  expect(listeners[0]?.forwarded).toMatchObject({ requestId: false, deadline: false });
   expect(upstreams.web?.healthCheck).toBe(false);
-  expect(upstreams.web?.pool.queue).toEqual({ max: 0, timeout: 0 });
+  expect(upstreams.web?.pool.queue).toEqual({ max: 0, timeout: 0, target: Number.POSITIVE_INFINITY });
+  expect(upstreams.web).toMatchObject({ outlierDetection: false, retry: false });
 });
 
 describe("addresses of listeners are parsed", () => {
@@ -148,6 +194,8 @@ upstreams: { web: { backends: [http://a] } }
       response: { set: [], add: [], remove: [] },
     },
     timeout: Number.POSITIVE_INFINITY,
+    priority: { header: undefined, default: "normal" },
+    rateLimit: false,
     action: { kind: "upstream", upstream: "web" },
   });
 });
@@ -244,6 +292,8 @@ const backends = fc.uniqueArray(backend, { minLength: 1, maxLength: 5 }).chain((
             url: fc.constant(url),
             weight: fc.integer({ min: 1, max: 256 }),
             state: fc.constantFrom("up", "drain", "down"),
+            backup: fc.oneof(fc.boolean(), fc.integer({ min: 0, max: 9 })),
+            maxRequests: fc.oneof(fc.integer({ min: 1, max: 1000 }), fc.constant("unlimited")),
           },
           { requiredKeys: ["url"] },
         ),
@@ -251,6 +301,8 @@ const backends = fc.uniqueArray(backend, { minLength: 1, maxLength: 5 }).chain((
     ),
   ),
 );
+const percent = fc.integer({ min: 1, max: 100 }).map((share) => `${share}%`);
+const kinds = fc.array(fc.constantFrom("connect", "timeout", "reset", "malformed", "truncated", "5xx", 429, "503"));
 const optional = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }) => fc.record(model, { requiredKeys: [] });
 const upstream = fc
   .tuple(
@@ -274,6 +326,25 @@ const upstream = fc
         fc.record({ type: fc.constant("http"), expectStatus: fc.constantFrom(200, "200-299", [200, "300-399"]) }),
       ),
       timeouts: optional({ connect: duration, response: duration, idle: duration }),
+      circuitBreaker: fc.oneof(
+        fc.constant(false),
+        optional({
+          on: kinds,
+          errorThreshold: percent,
+          slowerThan: duration,
+          fallback: fc.constant({ respond: { status: 502 } }),
+        }),
+      ),
+      outlierDetection: fc.oneof(
+        fc.constant(false),
+        optional({ maxEjected: percent, latency: optional({ factor: fc.integer({ min: 1, max: 9 }) }) }),
+      ),
+      retry: fc.oneof(
+        fc.constant(false),
+        optional({ on: kinds, budget: percent, perTryTimeout: duration, unsafeMethods: fc.boolean() }),
+      ),
+      panicThreshold: fc.oneof(fc.constant(false), percent),
+      throttle: fc.oneof(fc.constant(false), optional({ maxRefused: percent })),
     }),
   )
   .map(([list, rest]) => ({ backends: list, ...rest }));
@@ -305,6 +376,14 @@ const route = fc
         client: fc.constantFrom("10.0.0.0/8", ["::1", "192.0.2.1"]),
       }),
       timeout: duration,
+      priority: fc.constantFrom("high", "low", { header: "x-priority" }, { header: "X-P", default: "low" }),
+      rateLimit: fc.oneof(
+        fc.constant(false),
+        fc.record(
+          { rate: fc.integer({ min: 1, max: 1000 }), burst: fc.integer({ min: 1, max: 1000 }), per: duration },
+          { requiredKeys: ["rate"] },
+        ),
+      ),
       headers: optional({
         response: fc.record({
           set: fc.dictionary(
@@ -391,19 +470,34 @@ test("no value in any place makes checking throw", () => {
     "listeners.0.routes.0",
     "listeners.0.routes.0.match",
     "listeners.0.routes.0.headers",
+    "listeners.0.routes.0.priority",
+    "listeners.0.routes.0.rateLimit",
     "upstreams.web",
     "upstreams.web.backends",
     "upstreams.web.backends.0",
     "upstreams.web.balance",
     "upstreams.web.healthCheck",
     "upstreams.web.pool",
+    "upstreams.web.circuitBreaker",
+    "upstreams.web.circuitBreaker.fallback",
+    "upstreams.web.circuitBreaker.on",
+    "upstreams.web.outlierDetection",
+    "upstreams.web.outlierDetection.latency",
+    "upstreams.web.retry",
+    "upstreams.web.retry.backoff",
+    "upstreams.web.concurrencyLimit",
+    "upstreams.web.panicThreshold",
+    "upstreams.web.hedge",
   ];
   fc.assert(
     fc.property(config, fc.constantFrom(...paths), junk, (input, path, wrong) => {
       const copy = structuredClone(input) as unknown as Record<string, unknown>;
       const steps = path.split(".");
       let place = copy;
-      for (const step of steps.slice(0, -1)) place = place[step] as Record<string, unknown>;
+      for (const step of steps.slice(0, -1)) {
+        if (typeof place[step] !== "object") place[step] = {};
+        place = place[step] as Record<string, unknown>;
+      }
       place[steps.at(-1)!] = wrong;
       expectTold(value(copy));
     }),

@@ -31,7 +31,8 @@ const HEAD = `# Configuration
 A configuration is YAML (\`.yaml\`, \`.yml\`), JSON (\`.json\`), or TypeScript or JavaScript with a default export
 (\`.ts\`, \`.mts\`, \`.js\`, \`.mjs\`). \`spillway init\` writes one to start from, \`spillway check\` says what one means.
 
-- **Times** are written \`250ms\`, \`5s\`, \`1m\`, \`1h\`, \`1d\`; **sizes** \`512B\`, \`64KiB\`, \`10MiB\` (or \`kB\`, \`MB\`, by thousands).
+- **Times** are written \`250ms\`, \`5s\`, \`1m\`, \`1h\`, \`1d\`; **sizes** \`512B\`, \`64KiB\`, \`10MiB\` (or \`kB\`, \`MB\`, by thousands);
+  **shares** \`50%\`, \`12.5%\`.
 - **Variables**: \`\${NAME}\` in any value is replaced by the environment variable, \`\${NAME:-default}\` has a default for
   one that is unset or empty, \`$\${\` stands for the characters themselves. An unset variable without a default is a mistake.
 - **Off**: a feature that can be switched off is written \`false\`.
@@ -97,8 +98,9 @@ function kindOf(schema: Schema): string {
   if (schema.enum !== undefined) return schema.enum.map((word) => `\`${String(word)}\``).join(", ");
   if (schema.pattern?.includes("ms|s|m") === true) return "time";
   if (schema.pattern?.includes("KiB") === true) return "size";
-  if (schema.type === "integer")
-    return schema.maximum === undefined ? "integer" : `integer ${schema.minimum} to ${schema.maximum}`;
+  if (schema.pattern?.includes("%") === true) return "share";
+  if (schema.type === "integer" || schema.type === "number")
+    return schema.maximum === undefined ? schema.type : `${schema.type} ${schema.minimum} to ${schema.maximum}`;
   if (schema.type === "boolean") return "`true` or `false`";
   if (schema.items !== undefined) return `list of ${plural(kindOf(schema.items))}`;
   if (typeof schema.additionalProperties === "object")
@@ -121,7 +123,7 @@ function withArticle(kind: string): string {
 function defaultOf(schema: Schema): string {
   const { default: value } = schema;
   if (value === undefined) return "";
-  if (Array.isArray(value)) return "none";
+  if (Array.isArray(value)) return value.length === 0 ? "none" : `\`[${value.join(", ")}]\``;
   // What is in a block by default is told in the block's own table.
   if (value === "") return "empty";
   return typeof value === "object" ? "" : `\`${String(value)}\``;

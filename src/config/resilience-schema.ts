@@ -37,9 +37,6 @@ function parseFailureKind(value: unknown): FailureKind | Wrong {
 /** Each kind once. */
 const failureKinds = z.array(failureKind).transform((kinds): FailureKind[] => [...new Set(kinds)]);
 
-const KINDS =
-  "`connect`: no connection; `timeout`: a time limit passed; `reset`: the connection broke; `malformed`: no valid HTTP; `truncated`: the response ended early; `5xx`: any status from 500 on; or single statuses from 400 to 599.";
-
 const fallback = z
   .strictObject({
     upstream: text(check.name)
@@ -57,7 +54,9 @@ export const circuitBreaker = z.union([
   z.strictObject({
     on: failureKinds
       .prefault(["connect", "timeout", "reset", "malformed", "truncated", "5xx"])
-      .describe(`What counts as a failure. ${KINDS} 429 counts for \`errorThreshold\` only, never in a row.`),
+      .describe(
+        "What counts as a failure. `connect`: no connection; `timeout`: a time limit passed; `reset`: the connection broke; `malformed`: no valid HTTP; `truncated`: the response ended early; `5xx`: any status from 500 on; or single statuses from 400 to 599. 429 counts for `errorThreshold` only, never in a row.",
+      ),
     consecutiveFailures: integer({ min: 1, max: 1_000_000, unlimited: true })
       .prefault(5)
       .describe("Failures in a row that open the circuit. `unlimited`: only the share counts."),
@@ -184,7 +183,9 @@ export const retry = z.union([
       .describe("Most times that a request is sent, with the first. Connections that cannot be made do not count."),
     on: failureKinds
       .prefault(["connect", "reset", "timeout", "malformed", 502, 503])
-      .describe(`After what a request is sent again. ${KINDS} Never once the client has been sent some of a response.`),
+      .describe(
+        "After what a request is sent again, in the words of `circuitBreaker.on`; never once the client has been sent some of the response.",
+      ),
     unsafeMethods: flag()
       .prefault(false)
       .describe(

@@ -227,7 +227,9 @@ export const routeSchema = z
       ),
     rateLimit: rateLimit
       .prefault(false)
-      .describe("How often a client may come. What is beyond is answered 429, with RateLimit and Retry-After fields."),
+      .describe(
+        "How often a client may come. What is beyond is answered 429, with RateLimit and Retry-After fields. Each worker counts what it gets.",
+      ),
     upstream: text(check.name).optional().describe("Send the request to this upstream."),
     split: split.optional().describe("Send the request to one of several upstreams, drawn by weight for each request."),
     redirect: redirect.optional().describe("Send the client elsewhere."),

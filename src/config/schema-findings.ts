@@ -53,11 +53,16 @@ function wrongKind(path: KeyPath, value: unknown, expected: readonly string[]): 
     code: "CONFIG_TYPE",
     path,
     wrong: `${describe(value)} stands where ${listOf(expected)} is asked for`,
-    fix:
-      expected.includes("a list") && !expected.includes("a block of keys")
-        ? "Write entries that begin with a dash, or [a, b]"
-        : `Write ${listOf(expected)}`,
+    fix: kindFix(value, expected),
   };
+}
+
+function kindFix(value: unknown, expected: readonly string[]): string {
+  const block = expected.includes("a block of keys");
+  if (expected.includes("a list") && !block) return "Write entries that begin with a dash, or [a, b]";
+  // What can be switched off is switched on by a block, which may be empty.
+  if (value === true && block && expected.includes("false")) return "Write {} for its defaults, or false";
+  return `Write ${listOf(expected)}`;
 }
 
 const KINDS: Readonly<Record<string, string>> = {
