@@ -13,15 +13,15 @@ export class AliasTable {
   readonly #own: Float64Array;
   readonly #alias: Uint32Array;
 
-  /** `backends` have weights above 0. */
-  constructor(backends: readonly Backend[]) {
+  /** `weights` are above 0, one for each of `backends`; left out, they are those of the configuration. */
+  constructor(backends: readonly Backend[], weights: readonly number[] = backends.map(({ weight }) => weight)) {
     const count = backends.length;
     this.#backends = backends;
     this.#own = new Float64Array(count).fill(1);
     this.#alias = Uint32Array.from({ length: count }, (_, index) => index);
     let total = 0;
-    for (const backend of backends) total += backend.weight;
-    const share = backends.map((backend) => (backend.weight / total) * count);
+    for (const weight of weights) total += weight;
+    const share = weights.map((weight) => (weight / total) * count);
     const light: number[] = [];
     const heavy: number[] = [];
     for (let i = 0; i < count; i++) (share[i]! < 1 ? light : heavy).push(i);

@@ -178,7 +178,7 @@ function balancerOf(make: (random: Random) => Balancer, backends: readonly Backe
 /** Picks for request `n`, and lets the exchange run on. */
 function take(balancer: Balancer, n: number, exclude?: ReadonlySet<Backend>): Backend | undefined {
   const backend = balancer.pick(sampleRequest(n), n, exclude);
-  backend?.addActive(1);
+  backend?.take();
   return backend;
 }
 
@@ -205,7 +205,7 @@ function expectAll(
     check(others === "among others" || allowed.includes(backend), `picked ${backend.id}, not of ${names(allowed)}`);
     seen.add(backend);
   }
-  for (const backend of seen) while (backend.active > 0) backend.addActive(-1);
+  for (const backend of seen) while (backend.active > 0) backend.give();
   for (const backend of allowed) check(seen.has(backend), `did not pick ${backend.id} in ${PICKS} requests`);
 }
 

@@ -16,7 +16,7 @@ function over(backends: readonly Backend[]): LeastConnections {
 function takeNames(balancer: LeastConnections, count: number): string {
   return Array.from({ length: count }, () => {
     const backend = balancer.pick(request, 0);
-    backend?.addActive(1);
+    backend?.take();
     return backend?.id;
   }).join(" ");
 }
@@ -44,7 +44,7 @@ test("among equally loaded ones the heavy has more turns, as in smooth weighted 
     [a!, 3],
     [b!, 1],
   ] as const)
-    for (let i = 0; i < active; i++) backend.addActive(1);
+    for (let i = 0; i < active; i++) backend.take();
   const balancer = over([a!, b!]);
   expect(Array.from({ length: 6 }, () => balancer.pick(request, 0)?.id).join(" ")).toBe("a b a a b a");
 });
@@ -55,7 +55,7 @@ test("picks a backend whose (active + 1) / weight is the least of all that are n
     fc.property(fc.array(member, { minLength: 1, maxLength: 8 }), (members) => {
       const backends = sampleBackends(Object.fromEntries(members.map(({ weight }, i) => [`b${i}`, weight])));
       members.forEach(({ active }, i) => {
-        for (let n = 0; n < active; n++) backends[i]!.addActive(1);
+        for (let n = 0; n < active; n++) backends[i]!.take();
       });
       const exclude = new Set(backends.filter((_, i) => members[i]!.excluded));
       const allowed = backends.filter((backend) => !exclude.has(backend));

@@ -22,7 +22,10 @@ export class RandomChoice implements Balancer {
 
   update(backends: readonly Backend[]): void {
     this.#backends = backends.slice();
-    this.#table = new AliasTable(this.#backends);
+    this.#table = new AliasTable(
+      this.#backends,
+      this.#backends.map(({ share }) => share),
+    );
   }
 
   pick(_request: PickRequest, _now: number, exclude?: ReadonlySet<Backend>): Backend | undefined {
@@ -31,13 +34,13 @@ export class RandomChoice implements Balancer {
 
   #pickWithout(exclude: ReadonlySet<Backend>): Backend | undefined {
     let total = 0;
-    for (const backend of this.#backends) if (!exclude.has(backend)) total += backend.weight;
+    for (const backend of this.#backends) if (!exclude.has(backend)) total += backend.share;
     let left = this.#random.next() * total;
     let last: Backend | undefined;
     for (const backend of this.#backends) {
       if (exclude.has(backend)) continue;
       last = backend; // rounding may leave a crumb behind the last one
-      left -= backend.weight;
+      left -= backend.share;
       if (left < 0) break;
     }
     return last;

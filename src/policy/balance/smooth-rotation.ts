@@ -28,16 +28,16 @@ export class SmoothRotation {
    */
   update(backends: readonly Backend[]): void {
     const before = this.#slotOf;
-    const scale = totalWeight(backends) / totalWeight(this.slots);
+    const scale = totalShare(backends) / totalWeight(this.slots);
     const slots: Slot[] = [];
     let owed = 0;
     let stayed = 0;
     for (const backend of backends) {
       const old = before.get(backend);
-      const slot = { backend, weight: backend.weight, effective: backend.weight, credit: 0, load: 0 };
+      const slot = { backend, weight: backend.share, effective: backend.share, credit: 0, load: 0 };
       if (old !== undefined) {
         slot.credit = old.credit * scale;
-        slot.effective = (old.effective / old.weight) * backend.weight;
+        slot.effective = (old.effective / old.weight) * backend.share;
         owed += slot.credit;
         stayed++;
       }
@@ -64,8 +64,14 @@ export function credit(slot: Slot): number {
   return effective;
 }
 
-function totalWeight(parts: readonly { readonly weight: number }[]): number {
+function totalWeight(slots: readonly Slot[]): number {
   let total = 0;
-  for (const part of parts) total += part.weight;
+  for (const { weight } of slots) total += weight;
+  return total;
+}
+
+function totalShare(backends: readonly Backend[]): number {
+  let total = 0;
+  for (const { share } of backends) total += share;
   return total;
 }

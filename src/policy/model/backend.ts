@@ -2,8 +2,10 @@
 export interface BackendCounts {
   /** Exchanges running on the backend in `slot` now, over all workers. */
   active(slot: number): number;
-  /** An exchange began (+1) or ended (-1). */
-  addActive(slot: number, by: 1 | -1): void;
+  /** An exchange begins, unless `limit` run there already: false then. */
+  takeActive(slot: number, limit: number): boolean;
+  /** An exchange ended. */
+  giveActive(slot: number): void;
   /** Idle, busy and opening connections to the backend in `slot` now, over all workers. */
   connections(slot: number): number;
   /** Takes one of `limit` connections; false when all are taken. */
@@ -21,6 +23,10 @@ export interface BackendInit {
   /** Share of traffic relative to its siblings; 0 takes no new traffic. */
   readonly weight: number;
   readonly slot: number;
+  /** 0 for those that serve, from 1 on for backups: they take over what the tiers before them cannot. Default 0. */
+  readonly tier?: number;
+  /** Most exchanges that may run on it at a time, over all workers. Default: no limit. */
+  readonly limit?: number;
 }
 
 /** One server of an upstream. Its identity is the object: what stays across a change keeps its object. */
@@ -28,8 +34,12 @@ export class Backend {
   readonly id: string;
   readonly address: string;
   readonly slot: number;
+  readonly tier: number;
+  readonly limit: number;
   /** Changed by `Upstream` alone, which then rebuilds the balancer. */
   weight: number;
+  /** Part of its weight that it has while it starts slowly, from 0 to 1. Changed by `Upstream` alone. */
+  ramp = 1;
   readonly #counts: BackendCounts;
 
   constructor(init: BackendInit, counts: BackendCounts) {
@@ -37,6 +47,8 @@ export class Backend {
     this.address = init.address;
     this.slot = init.slot;
     this.weight = init.weight;
+    this.tier = init.tier ?? 0;
+    this.limit = init.limit ?? Number.POSITIVE_INFINITY;
     this.#counts = counts;
   }
 
@@ -45,8 +57,23 @@ export class Backend {
     return this.#counts.active(this.slot);
   }
 
-  /** For `Upstream`: an exchange began (+1) or ended (-1) here. */
-  addActive(by: 1 | -1): void {
-    this.#counts.addActive(this.slot, by);
+  /** What balancers that share traffic out go by: the weight, less while it starts slowly. */
+  get share(): number {
+    return this.weight * this.ramp;
+  }
+
+  /** Whether one more exchange may run on it. */
+  get hasRoom(): boolean {
+    return this.limit === Number.POSITIVE_INFINITY || this.active < this.limit;
+  }
+
+  /** For `Upstream`: an exchange begins here, unless there is no room: false then. */
+  take(): boolean {
+    return this.#counts.takeActive(this.slot, this.limit);
+  }
+
+  /** For `Upstream`: an exchange that was taken has ended. */
+  give(): void {
+    this.#counts.giveActive(this.slot);
   }
 }

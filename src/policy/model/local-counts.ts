@@ -9,8 +9,15 @@ export class LocalCounts implements BackendCounts {
     return this.#active[slot] ?? 0;
   }
 
-  addActive(slot: number, by: 1 | -1): void {
-    this.#active[slot] = this.active(slot) + by;
+  takeActive(slot: number, limit: number): boolean {
+    const taken = this.active(slot);
+    if (taken >= limit) return false;
+    this.#active[slot] = taken + 1;
+    return true;
+  }
+
+  giveActive(slot: number): void {
+    this.#active[slot] = this.active(slot) - 1;
   }
 
   connections(slot: number): number {

@@ -7,7 +7,10 @@ export type FailureReason = "connect" | "exhausted" | "reset" | "malformed" | "t
 /** Which deadline passed. */
 export type TimeoutPhase = "queue" | "connect" | "response" | "body" | "route";
 
-/** How an attempt ended. A response is a success whatever its status: what a status means is the reader's decision. */
+/**
+ * How an attempt ended, and how long the backend took: until it failed, or until its response began where that is known.
+ * A response is a success whatever its status: what a status means is the reader's decision.
+ */
 export type Outcome =
   | { readonly kind: "success"; readonly status: number; readonly durationMs: number }
   | { readonly kind: "failure"; readonly reason: FailureReason; readonly durationMs: number }
@@ -20,3 +23,15 @@ export type Outcome =
  * has been sent some of the response.
  */
 export type Progress = "nothing" | "request" | "response";
+
+/** Whether there was no answer, or one with which a gateway says that there is none: 502, 503 or 504. */
+export function gatewayFailure(outcome: Outcome): boolean {
+  if (outcome.kind !== "success") return outcome.kind !== "cancelled";
+  return outcome.status === 502 || outcome.status === 503 || outcome.status === 504;
+}
+
+/** Whether an outcome says nothing about its backend: no connection was free, or the exchange's own time was over. */
+export function unattributable(outcome: Outcome): boolean {
+  if (outcome.kind === "failure") return outcome.reason === "exhausted";
+  return outcome.kind === "timeout" && (outcome.phase === "queue" || outcome.phase === "route");
+}

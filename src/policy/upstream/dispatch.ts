@@ -1,112 +1,455 @@
 import type { Backend } from "../model/backend.ts";
 import type { FailureReason, Outcome, Progress, TimeoutPhase } from "../model/outcome.ts";
 import type { PickRequest } from "../model/request.ts";
-import type { Upstream } from "./upstream.ts";
+import type { Permit } from "../resilience/circuit-breaker.ts";
+import type { Priority } from "../resilience/options.ts";
+import type { ShedFromQueue } from "../resilience/queue.ts";
+import { mayRepeat } from "./repeat.ts";
+import type { Fallback, NoBackend, Upstream, Waiting } from "./upstream.ts";
 
 /**
- * What to do next. `try`: make an attempt on `backend` and report with `ended` how it went. `answer`: tell the client
- * `status` because of `reason`; none of a response has gone out. `done`: nothing is left to decide. The response went
- * out whole, or the client has left, or the response broke off: then cut the client's connection, so that it can tell.
+ * What to do next.
+ * - `try`: make the attempt {@link Dispatch.attempt} and report with `ended` how it went.
+ * - `wait`: nothing for now. Call `wake` at `wakeAtMs`, and look at the upstream's `wakeAtMs`; `owner.proceed` may be
+ *   called before, with the next step.
+ * - `answer`: tell the client `status` because of `reason`, or the fixed response of `fallbackResponse`; none of a
+ *   response has gone out.
+ * - `done`: nothing is left to decide. The response went out whole, or the client has left, or the response broke off:
+ *   then cut the client's connection, so that it can tell.
  */
-export type Step = "try" | "answer" | "done";
+export type Step = "try" | "wait" | "answer" | "done";
 
 /** Why an exchange is answered by us. `none` as long as it is not. */
-export type AnswerReason = "none" | "no-backend" | FailureReason | `${TimeoutPhase}-timeout`;
+export type AnswerReason =
+  | "none"
+  | "no-backend"
+  | "circuit-open"
+  | "concurrency"
+  | "throttled"
+  | ShedFromQueue
+  | FailureReason
+  | `${TimeoutPhase}-timeout`;
+
+/** Who drives a dispatch. */
+export interface DispatchOwner {
+  /** What was waited for has come, or is not worth waiting for: do `step`. */
+  proceed(step: Step): void;
+}
+
+/** What is known of an exchange besides its request. */
+export interface DispatchInit {
+  /** Not needed by who never waits. */
+  readonly owner?: DispatchOwner;
+  /** Default: `normal`. */
+  readonly priority?: Priority;
+  /** When the exchange has to be over. Default: never. */
+  readonly deadlineMs?: number;
+}
+
+/** What a dispatch did besides trying, for who counts. */
+export type DispatchEvent = "moved" | "retried" | "retry-denied" | "fell-back" | "hedged" | "hedge-won";
+
+/** One try on one backend, counted there until it has ended. */
+export interface AttemptTicket {
+  readonly backend: Backend;
+  readonly upstream: Upstream;
+  readonly permit: Permit;
+  readonly startedMs: number;
+  /** How long the backend took to begin its response; -1 before it has. */
+  respondedMs: number;
+  /** It is one of `retry`, and holds a place in the budget. */
+  readonly budgeted: boolean;
+}
 
 // Health checks run every 5 s by default: sooner, little can have changed.
 const NO_BACKEND_RETRY_SECONDS = 5;
 // A queue moves within its own timeout, 1 s by default.
-const QUEUE_RETRY_SECONDS = 1;
+const SHED_RETRY_SECONDS = 1;
 
 /**
- * The decisions of one exchange: which backend, whether another one after that, and what to answer when none is left.
- * It never waits, sends or reads a clock; whoever drives it does what {@link Step} says.
+ * The decisions of one exchange: may it go, where, how long, and again? It never waits, sends or reads a clock; whoever
+ * drives it does what {@link Step} says.
  *
- * - An attempt of which nothing was sent moves to another backend at once: the connection could not be made or timed
- *   out, it broke before the first byte, or the backend's pool had no room. Each backend is tried once.
- * - A request that has waited in vain in two queues is answered: waiting in a third helps nobody when all are full.
- * - Once a byte was sent, the attempt is final: the backend may have acted on it.
+ * - A request for which no backend has room waits in the queue of its upstream, or is shed at once.
+ * - An attempt of which nothing was sent moves to another backend at once. Each backend is tried once.
+ * - What was sent is sent again only where that does no harm, on another backend, after a back-off, and within the
+ *   upstream's budget for retries; beyond the budget it waits for as long as it might in the queue.
+ * - A long wait for an answer may be shortened by a second attempt beside the first: the first answer counts.
+ * - When there is nothing (more) to try, the fallback of the upstream takes over, once.
  *
- * It picks and settles by itself, so that active exchanges are counted right whatever happens.
+ * It picks and settles by itself, so that running exchanges are counted right whatever happens.
  */
-export class Dispatch {
-  /** Of the attempt that runs, or else ran last; undefined before the first. */
+export class Dispatch implements Waiting {
+  /** Of the attempt that began last; undefined before the first. */
   backend: Backend | undefined;
-  /** Attempts so far, with the one that runs. */
+  /** The attempt to make when the step is `try`. */
+  attempt: AttemptTicket | undefined;
+  /** Attempts so far, with those that run. */
   attempts = 0;
   /** What to answer: 502, 503 or 504; 0 as long as there is nothing to answer. */
   status = 0;
   reason: AnswerReason = "none";
   /** Goes with a 503: when to come again, in seconds. 0: do not say. */
   retryAfterSeconds = 0;
+  /** Set when the fixed response of a fallback is the answer. */
+  fallbackResponse: unknown;
+  /** When to call `wake`; Infinity: not at all. */
+  wakeAtMs = Number.POSITIVE_INFINITY;
+  /** When to call `hedge`, while the attempt has not begun to answer; Infinity: not at all. */
+  hedgeAtMs = Number.POSITIVE_INFINITY;
+  /** Cleared by the driver when the request cannot be sent again, because its body is not there any more. */
+  replayable = true;
+  /** Told what was done, to be counted; set by the driver before `begin`. */
+  counted: ((event: DispatchEvent) => void) | undefined;
 
-  readonly #upstream: Upstream;
+  // Of the queue.
+  readonly priority: Priority;
+  readonly deadlineMs: number;
+  place: Waiting["place"];
+
   readonly #request: PickRequest;
-  #running = false;
-  #startedMs = 0;
-  #queueTimeouts = 0;
+  readonly #owner: DispatchOwner | undefined;
+  #upstream: Upstream;
+  #fellBack = false;
+  /** The attempts that run: the first, and one beside it. */
+  #running: AttemptTicket | undefined;
+  #hedge: AttemptTicket | undefined;
   #tried: Set<Backend> | undefined;
+  /** Times that the request was sent, as far as is known. */
+  #sent = 0;
+  #retries = 0;
+  #queueTimeouts = 0;
+  /** What the response that is not passed on asked to wait before another try. */
+  #retryAfterMs = 0;
+  /** Its fixed response is the answer, should its upstream fail, too. */
+  #fallback: Fallback | undefined;
+  #takenAtMs = 0;
+  #state: "new" | "queued" | "backing-off" | "running" | "over" = "new";
+  /** A retry that waits for its budget gives up then. */
+  #giveUpAtMs = 0;
+  /** What the last failure is answered with, should nothing follow. */
+  #failure: AnswerReason = "none";
+  #holdsBudget = false;
 
-  constructor(upstream: Upstream, request: PickRequest) {
+  constructor(upstream: Upstream, request: PickRequest, init: DispatchInit = {}) {
     this.#upstream = upstream;
     this.#request = request;
+    this.#owner = init.owner;
+    this.priority = init.priority ?? "normal";
+    this.deadlineMs = init.deadlineMs ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** The upstream that carries it: another one after a fallback. */
+  get upstream(): Upstream {
+    return this.#upstream;
+  }
+
+  /** Whether another attempt could follow the one that runs, should that fail in time. */
+  get mayRetry(): boolean {
+    const { retry } = this.#upstream;
+    return retry !== undefined && this.#repeatable && this.#sent + 1 < retry.options.attempts;
+  }
+
+  /** How long the attempt may take to begin its response, in milliseconds; Infinity: no limit of its own. */
+  get perTryTimeoutMs(): number {
+    return this.mayRetry ? this.#upstream.retry!.options.perTryTimeout : Number.POSITIVE_INFINITY;
   }
 
   /** Starts the first attempt. Throws what a balancer of the user's throws; nothing is counted then. */
   begin(now: number): Step {
-    return this.#tryNext(now) ? "try" : this.#answer("no-backend");
+    const { throttle, hedging } = this.#upstream;
+    if (throttle?.admits(now) === false) return this.#answer("throttled", now);
+    hedging?.began();
+    return this.#start(now);
   }
 
-  /** The attempt that ran has ended. Called once for each `try`; after {@link abandon} it is too late, and `done`. */
-  ended(outcome: Outcome, progress: Progress, now: number): Step {
-    if (!this.#running) return "done";
-    this.#settle(outcome, now);
-    if (outcome.kind === "success" || outcome.kind === "cancelled") return "done";
-    if (this.#mayMove(outcome, progress) && this.#tryNext(now)) return "try";
-    const reason = outcome.kind === "failure" ? outcome.reason : TIMEOUT_REASONS[outcome.phase];
-    if (progress !== "response") return this.#answer(reason);
-    this.reason = reason;
-    return "done";
+  /**
+   * An attempt has ended; left out, it is the one that began last. Called once for each `try`; after {@link abandon} it
+   * is too late, and `done`.
+   */
+  ended(outcome: Outcome, progress: Progress, now: number, attempt: AttemptTicket | undefined = this.attempt): Step {
+    if (attempt === undefined || !this.#settle(attempt, outcome, now)) return this.#state === "over" ? "done" : "wait";
+    if (outcome.kind === "cancelled") return this.#finish();
+    if (progress !== "nothing") this.#sent++;
+    // One that runs beside it may still answer.
+    if (this.#running !== undefined && progress !== "response") return "wait";
+    if (outcome.kind === "success") return progress === "response" ? this.#finish() : this.#retry(now);
+    this.#failure = outcome.kind === "failure" ? outcome.reason : TIMEOUT_REASONS[outcome.phase];
+    if (progress === "response") {
+      this.reason = this.#failure;
+      return this.#finish();
+    }
+    return this.#afterFailure(outcome, progress, now);
+  }
+
+  /** The attempt has begun to answer: one that runs beside it has lost. Answers with it, for the driver to drop. */
+  responded(now: number, attempt: AttemptTicket | undefined = this.attempt): AttemptTicket | undefined {
+    if (attempt === undefined) return undefined;
+    attempt.respondedMs = now - attempt.startedMs;
+    this.hedgeAtMs = Number.POSITIVE_INFINITY;
+    attempt.upstream.hedging?.observed(attempt.respondedMs, now);
+    const loser = attempt === this.#running ? this.#hedge : this.#running;
+    if (attempt === this.#hedge) this.counted?.("hedge-won");
+    if (loser !== undefined) this.#lost(loser, now);
+    return loser;
+  }
+
+  /**
+   * Whether a response with this status should be dropped and the request tried again: then drop it, and report the
+   * attempt with progress `request`. Asked before any of the response is passed on.
+   * @param retryAfterMs what the response says of when to come again; undefined: nothing
+   */
+  wantsRetry(status: number, retryAfterMs: number | undefined): boolean {
+    const { retry } = this.#upstream;
+    if (retry === undefined || this.#hedge !== undefined) return false;
+    if (!this.#repeatable || !retry.wants(status, retryAfterMs, this.#sent + 1)) return false;
+    if (!this.#othersLeft() || !this.#takeBudget()) {
+      this.counted?.("retry-denied");
+      return false;
+    }
+    this.#retryAfterMs = retryAfterMs ?? 0;
+    this.#failure = "no-backend";
+    return true;
+  }
+
+  /** It is `hedgeAtMs`, and no response has begun: true when a second attempt is to be made, `attempt`. */
+  hedge(now: number): boolean {
+    this.hedgeAtMs = Number.POSITIVE_INFINITY;
+    if (this.#running === undefined || this.#hedge !== undefined || !this.#repeatable) return false;
+    if (this.#upstream.queue.size > 0 || !this.#othersLeft() || !this.#upstream.hedging!.take()) return false;
+    const first = this.#running;
+    const backend = this.#pick(now);
+    if (typeof backend === "string") return false;
+    this.#try(backend, now);
+    this.#hedge = this.#running;
+    this.#running = first;
+    this.counted?.("hedged");
+    return true;
+  }
+
+  /** It is `wakeAtMs`. */
+  wake(now: number): Step {
+    if (this.#state !== "backing-off" || now < this.wakeAtMs) return this.#state === "over" ? "done" : "wait";
+    this.wakeAtMs = Number.POSITIVE_INFINITY;
+    if (!this.#takeBudget()) return this.#waitForBudget(now);
+    this.counted?.("retried");
+    return this.#start(now);
   }
 
   /** The client has left, or nobody wants the response any more. Harmless when nothing runs. */
   abandon(now: number): void {
-    if (this.#running) this.#settle({ kind: "cancelled", durationMs: now - this.#startedMs }, now);
+    if (this.#state === "queued") this.#upstream.queue.leave(this);
+    this.#giveBudget();
+    this.#state = "over";
+    for (const attempt of [this.#running, this.#hedge]) {
+      if (attempt !== undefined) this.#settle(attempt, { kind: "cancelled", durationMs: now - attempt.startedMs }, now);
+    }
   }
 
-  #mayMove(outcome: Outcome, progress: Progress): boolean {
-    if (progress !== "nothing") return false;
-    if (outcome.kind !== "timeout") return true;
-    if (outcome.phase === "queue") return ++this.#queueTimeouts < 2;
-    return outcome.phase === "connect";
+  // For the upstream and its queue.
+
+  take(now: number): boolean {
+    const backend = this.#pick(now);
+    if (backend === "full") return false;
+    if (backend !== "none") this.#try(backend, now);
+    this.#takenAtMs = now;
+    return true;
   }
 
-  #tryNext(now: number): boolean {
+  goOn(): void {
+    // A fallback may make it wait in another queue: only once it has left this one.
+    const step = this.#state === "queued" ? this.#nothingToTry(this.#takenAtMs) : "try";
+    this.#owner?.proceed(step);
+  }
+
+  shed(why: ShedFromQueue, now: number): void {
+    this.#owner?.proceed(this.#answer(why, now));
+  }
+
+  // Steps.
+
+  /** A backend, or a place in the queue, or an answer. */
+  #start(now: number): Step {
+    const upstream = this.#upstream;
+    // Who waits already goes first.
+    const backend = upstream.queue.size > 0 ? "full" : this.#pick(now);
+    if (backend === "none") return this.#nothingToTry(now);
+    if (backend !== "full") return this.#try(backend, now);
+    const refused = upstream.queue.join(this, now);
+    if (refused === undefined) {
+      this.#state = "queued";
+      upstream.waits(now);
+      return "wait";
+    }
+    const limited = refused === "queue-full" && upstream.limit?.admits(upstream.running) === false;
+    return this.#answer(limited ? "concurrency" : refused, now);
+  }
+
+  #pick(now: number): Backend | NoBackend {
     if (this.backend !== undefined) {
       this.#tried ??= new Set();
       this.#tried.add(this.backend);
     }
-    const backend = this.#upstream.pick(this.#request, now, this.#tried);
-    if (backend === undefined) return false;
+    return this.#upstream.pick(this.#request, now, this.#tried);
+  }
+
+  #try(backend: Backend, now: number): Step {
+    const upstream = this.#upstream;
+    this.#state = "running";
     this.backend = backend;
     this.attempts++;
-    this.#running = true;
-    this.#startedMs = now;
+    const budgeted = this.#holdsBudget;
+    this.#holdsBudget = false;
+    const attempt = { backend, upstream, permit: upstream.permit, startedMs: now, respondedMs: -1, budgeted };
+    this.attempt = attempt;
+    this.#running = attempt;
+    this.#planHedge(now);
+    return "try";
+  }
+
+  #planHedge(now: number): void {
+    const { hedging } = this.#upstream;
+    if (hedging === undefined || this.attempts > 1 || !this.#repeatable) return;
+    const delayMs = hedging.delayMs(now);
+    if (delayMs !== undefined) this.hedgeAtMs = now + delayMs;
+  }
+
+  #afterFailure(outcome: Outcome, progress: Progress, now: number): Step {
+    const { retry } = this.#upstream;
+    if (retry === undefined || (outcome.kind === "timeout" && outcome.phase === "queue" && ++this.#queueTimeouts > 1)) {
+      return this.#answer(this.#failure, now);
+    }
+    switch (retry.after(outcome, progress, this.#sent, this.#repeatable)) {
+      case "no":
+        return this.#answer(this.#failure, now);
+      case "move":
+        this.counted?.("moved");
+        return this.#start(now);
+      case "again":
+        if (!this.#othersLeft()) return this.#nothingToTry(now);
+        return this.#retry(now);
+    }
+  }
+
+  #retry(now: number): Step {
+    const { retry, patienceMs } = this.#upstream;
+    this.#giveUpAtMs = Math.min(now + patienceMs, this.deadlineMs);
+    this.#state = "backing-off";
+    this.#retries++;
+    this.wakeAtMs = now + Math.max(this.#retryAfterMs, retry!.delayMs(this.#retries));
+    this.#retryAfterMs = 0;
+    return "wait";
+  }
+
+  #waitForBudget(now: number): Step {
+    if (now >= this.#giveUpAtMs) {
+      this.counted?.("retry-denied");
+      return this.#answer(this.#failure, now);
+    }
+    this.wakeAtMs = now + Math.max(1, this.#upstream.retry!.delayMs(1));
+    return "wait";
+  }
+
+  #takeBudget(): boolean {
+    if (this.#holdsBudget) return true;
+    this.#holdsBudget = this.#upstream.retry!.budget.take(this.#upstream.active);
+    return this.#holdsBudget;
+  }
+
+  #giveBudget(): void {
+    if (this.#holdsBudget) this.#upstream.retry!.budget.give();
+    this.#holdsBudget = false;
+  }
+
+  /** No backend is left to try: the fallback is, where there is one. */
+  #nothingToTry(now: number): Step {
+    const { fallback } = this.#upstream;
+    if (fallback !== undefined && !this.#fellBack) {
+      this.#fellBack = true;
+      this.counted?.("fell-back");
+      this.#giveBudget();
+      if (fallback.upstream !== undefined) {
+        this.#fallback = fallback;
+        this.#upstream = fallback.upstream;
+        return this.#start(now);
+      }
+      return this.#respondFixed(fallback);
+    }
+    if (this.#fallback?.respond !== undefined) return this.#respondFixed(this.#fallback);
+    return this.#answer(this.#failure === "none" ? this.#noBackendReason() : this.#failure, now);
+  }
+
+  #respondFixed(fallback: Fallback): Step {
+    this.fallbackResponse = fallback.respond;
+    this.reason = this.#failure === "none" ? this.#noBackendReason() : this.#failure;
+    this.#giveBudget();
+    this.#state = "over";
+    return "answer";
+  }
+
+  #noBackendReason(): AnswerReason {
+    return this.#upstream.nextTrialMs() === Number.POSITIVE_INFINITY ? "no-backend" : "circuit-open";
+  }
+
+  #othersLeft(): boolean {
+    for (const backend of this.#upstream.available) {
+      if (backend !== this.backend && this.#tried?.has(backend) !== true) return true;
+    }
+    return this.#upstream.fallback !== undefined && !this.#fellBack;
+  }
+
+  get #repeatable(): boolean {
+    if (!this.replayable) return false;
+    return mayRepeat(this.#request.method) || this.#upstream.retry?.options.unsafeMethods === true;
+  }
+
+  /** False when it was settled before. */
+  #settle(attempt: AttemptTicket, outcome: Outcome, now: number): boolean {
+    if (attempt === this.#running) {
+      this.#running = this.#hedge;
+      this.#hedge = undefined;
+    } else if (attempt === this.#hedge) this.#hedge = undefined;
+    else return false;
+    if (attempt.budgeted) attempt.upstream.retry!.budget.give();
+    attempt.upstream.settle(attempt.backend, ofTheBackend(outcome, attempt), now, attempt.permit);
     return true;
   }
 
-  #settle(outcome: Outcome, now: number): void {
-    this.#running = false;
-    this.#upstream.settle(this.backend!, outcome, now);
+  #lost(attempt: AttemptTicket, now: number): void {
+    const durationMs = now - attempt.startedMs;
+    // It took at least so long: without the slowest, hedges would be sent sooner and sooner.
+    attempt.upstream.hedging?.observed(durationMs, now);
+    this.#settle(attempt, { kind: "cancelled", durationMs }, now);
   }
 
-  #answer(reason: AnswerReason): Step {
+  #finish(): Step {
+    this.#state = "over";
+    this.#giveBudget();
+    return "done";
+  }
+
+  #answer(why: AnswerReason, now: number): Step {
+    // Refused for want of time, or out of it: these are not the same.
+    const reason = why === "deadline" && now >= this.deadlineMs ? "route-timeout" : why;
+    this.#state = "over";
+    this.#giveBudget();
     this.reason = reason;
     this.status = statusOf(reason);
-    if (reason === "no-backend") this.retryAfterSeconds = NO_BACKEND_RETRY_SECONDS;
-    else if (this.status === 503) this.retryAfterSeconds = QUEUE_RETRY_SECONDS;
+    if (this.status === 503) this.retryAfterSeconds = this.#retryAfter(reason, now);
     return "answer";
   }
+
+  #retryAfter(reason: AnswerReason, now: number): number {
+    if (reason === "no-backend") return NO_BACKEND_RETRY_SECONDS;
+    if (reason !== "circuit-open") return SHED_RETRY_SECONDS;
+    return Math.max(1, Math.ceil((this.#upstream.nextTrialMs() - now) / 1000));
+  }
+}
+
+/** What there is to learn is how long the backend took to answer, not how long its client took to read that. */
+function ofTheBackend(outcome: Outcome, { respondedMs }: AttemptTicket): Outcome {
+  if (outcome.kind !== "success" || respondedMs < 0 || outcome.durationMs === respondedMs) return outcome;
+  return { kind: "success", status: outcome.status, durationMs: respondedMs };
 }
 
 const TIMEOUT_REASONS = {
@@ -121,8 +464,13 @@ const TIMEOUT_REASONS = {
 function statusOf(reason: AnswerReason): number {
   switch (reason) {
     case "no-backend":
+    case "circuit-open":
     case "exhausted":
+    case "queue-full":
     case "queue-timeout":
+    case "deadline":
+    case "concurrency":
+    case "throttled":
       return 503;
     case "connect-timeout":
     case "response-timeout":

@@ -1,19 +1,49 @@
 import type { Balancer } from "../balance/balancer.ts";
 import type { Backend } from "../model/backend.ts";
-import type { Outcome } from "../model/outcome.ts";
+import { gatewayFailure, type Outcome, unattributable } from "../model/outcome.ts";
+import { type Random, SeededRandom } from "../model/random.ts";
 import type { PickRequest } from "../model/request.ts";
+import { CircuitBreaker, type Permit, verdictOf } from "../resilience/circuit-breaker.ts";
+import { ConcurrencyLimit } from "../resilience/concurrency-limit.ts";
+import { FailureKinds } from "../resilience/failure-kinds.ts";
+import { Hedging } from "../resilience/hedge.ts";
+import type {
+  CircuitBreakerOptions,
+  ConcurrencyLimitOptions,
+  HedgeOptions,
+  OutlierDetectionOptions,
+  QueueOptions,
+  RetryOptions,
+  SlowStartOptions,
+  ThrottleOptions,
+} from "../resilience/options.ts";
+import { type Ejection, OutlierDetector } from "../resilience/outlier-detection.ts";
+import { type ShedFromQueue, type Waiter, WaitingQueue } from "../resilience/queue.ts";
+import { Retry } from "../resilience/retry.ts";
+import { weightFactor } from "../resilience/slow-start.ts";
+import { Throttle } from "../resilience/throttle.ts";
+import { type AdminState, type BackendState, type BackendStatus, Member } from "./member.ts";
+import { Tiers } from "./tiers.ts";
 
-/** What an operator says of a backend. `drain`: no new exchanges; `down`: the same, and whatever the checks say. */
-export type AdminState = "up" | "drain" | "down";
+/** What isolates faults in an upstream, by configuration key. What is left out or `false` is off. */
+export interface Isolation {
+  readonly circuitBreaker?: CircuitBreakerOptions | false;
+  readonly outlierDetection?: OutlierDetectionOptions | false;
+  readonly retry?: RetryOptions | false;
+  readonly queue?: QueueOptions;
+  readonly concurrencyLimit?: ConcurrencyLimitOptions | false;
+  readonly slowStart?: SlowStartOptions | false;
+  /** Share of healthy backends of a tier below which all of them are used. 0: never. */
+  readonly panicThreshold?: number;
+  readonly hedge?: HedgeOptions | false;
+  readonly throttle?: ThrottleOptions | false;
+}
 
-/** What a backend is in, all things considered. */
-export type BackendState = "up" | "down" | "draining";
-
-/** State of a backend, why, and since when (milliseconds of the injected clock). */
-export interface BackendStatus {
-  readonly state: BackendState;
-  readonly reason: string;
-  readonly since: number;
+/** What takes over when no backend of an upstream can be tried: another upstream, and when that cannot, a response. */
+export interface Fallback<R = unknown> {
+  readonly upstream?: Upstream | undefined;
+  /** For whoever drives the dispatch: what to answer. */
+  readonly respond?: R | undefined;
 }
 
 /** What happened to a member of an upstream. It has already taken effect when a listener hears of it. */
@@ -27,7 +57,9 @@ export type UpstreamChange =
       readonly from: BackendState;
       readonly to: BackendState;
       readonly reason: string;
-    };
+    }
+  /** A draining backend has no exchange left; `late`: it still has, and its deadline has passed. */
+  | { readonly kind: "drained"; readonly backend: Backend; readonly late: boolean };
 
 /** What an upstream is made of. */
 export interface UpstreamInit {
@@ -35,39 +67,100 @@ export interface UpstreamInit {
   readonly name: string;
   /** Its own, without backends yet; nobody else may update it. */
   readonly balancer: Balancer;
+  /** Makes the balancers of the tiers behind the first one with backends; needed only where there are several. */
+  readonly makeBalancer?: () => Balancer;
+  readonly isolation?: Isolation;
+  /** For jitter. Default: a fixed seed. */
+  readonly random?: Random;
+  /** `advance` should be called at `atMs`, sooner than was said last. May be called often; must not call back. */
+  readonly alarm?: (atMs: number) => void;
 }
 
-/** The facts about one member; its status follows from them. */
-interface Member {
-  readonly backend: Backend;
-  healthy: boolean;
-  healthReason: string;
-  admin: AdminState;
-  adminReason: string;
-  status: BackendStatus;
+/** An exchange that waits in the queue of its upstream: a dispatch. */
+export interface Waiting extends Waiter {
+  /** It is its turn: takes what it needs to go on, if it is there. */
+  take(now: number): boolean;
+  /** Goes on with what it took. It is not in the queue any more. */
+  goOn(): void;
+  /** It has been given up. */
+  shed(why: ShedFromQueue, now: number): void;
 }
+
+/** Why there is no backend for an attempt. `full`: some could be tried, and none of them has room. */
+export type NoBackend = "none" | "full";
+
+/** Other workers, too, take and give room on a backend; who waits looks again this often. */
+const LOOK_AGAIN_MS = 10;
+/** A slow start goes in steps of a twentieth of its window, and in no finer ones. */
+const RAMP_STEPS = 20;
+const MIN_RAMP_STEP_MS = 100;
+/** Balancers asked for a backend with room, before the members are gone through in order. */
+const PICKS_FOR_ROOM = 4;
 
 /**
- * A named set of interchangeable backends: who belongs to it, who may be picked, and how many exchanges run on each.
+ * A named set of interchangeable backends: who belongs to it, who may be picked, how many exchanges run on each, who
+ * waits because none has room, and what was learnt from those that ended.
  *
- * May be picked: up, not draining, weight above 0. The balancer hears of it only when that changes, so a pick filters
- * nothing. Backends start up: they serve before the first check has ended, and one that does not answer costs an
- * exchange one failed connect, not an outage of the whole upstream at every start.
+ * May be picked: up or half-open with a permit left, not draining, weight above 0. Balancers hear of it only when that
+ * changes, so a pick filters nothing but backends without room. Backends start up: they serve before the first check
+ * has ended, and one that does not answer costs an exchange one failed connect, not an outage of the whole upstream at
+ * every start.
  *
- * An operator's `down` outranks the checks, and the checks outrank `drain`: a draining backend that fails its checks
- * is down, and is draining again when they pass.
+ * Nothing here reads a clock or sets a timer: every call brings `now`, and `wakeAtMs` (or the `alarm`) says when
+ * {@link advance} should be called though nothing else happens. Picks advance by themselves.
  */
 export class Upstream {
   readonly name: string;
-  readonly #balancer: Balancer;
+  /** Set by whoever knows all upstreams. */
+  fallback: Fallback | undefined;
+  readonly retry: Retry | undefined;
+  readonly hedging: Hedging | undefined;
+  readonly throttle: Throttle | undefined;
+  readonly limit: ConcurrencyLimit | undefined;
+  readonly queue: WaitingQueue<Waiting>;
+  /** How long an exchange may wait for what it needs, in milliseconds. */
+  readonly patienceMs: number;
+  /** Of the attempt that {@link pick} gave last; goes with it to {@link settle}. */
+  permit: Permit = 0;
+  readonly #tiers: Tiers;
+  readonly #random: Random;
+  readonly #alarm: ((atMs: number) => void) | undefined;
+  readonly #isolation: Isolation;
+  readonly #breakerKinds: FailureKinds | undefined;
+  readonly #detector: OutlierDetector<Backend> | undefined;
   readonly #listeners = new Set<(change: UpstreamChange) => void>();
   #members = new Map<Backend, Member>();
   #backends: readonly Backend[] = [];
-  #available: readonly Backend[] = [];
+  #running = 0;
+  /** No backend had room when it was last looked: that holds until something ends or changes. */
+  #full = false;
+  #serving = false;
+  #wakeAtMs = Number.POSITIVE_INFINITY;
+  readonly #without = new Set<Backend>();
 
-  constructor({ name, balancer }: UpstreamInit) {
+  constructor({ name, balancer, makeBalancer, isolation = {}, random = new SeededRandom(0), alarm }: UpstreamInit) {
     this.name = name;
-    this.#balancer = balancer;
+    this.#isolation = isolation;
+    this.#random = random;
+    this.#alarm = alarm;
+    let first: Balancer | undefined = balancer;
+    this.#tiers = new Tiers(() => {
+      const made = first ?? makeBalancer?.();
+      first = undefined;
+      if (made === undefined) throw new TypeError(`upstream ${name} has tiers, but nothing makes balancers for them`);
+      return made;
+    }, isolation.panicThreshold ?? 0);
+    const { circuitBreaker, outlierDetection, retry, queue, concurrencyLimit, hedge, throttle } = isolation;
+    this.#breakerKinds = circuitBreaker ? new FailureKinds(circuitBreaker.on) : undefined;
+    this.#detector = outlierDetection
+      ? new OutlierDetector(outlierDetection, (backend, ejection, now) => this.#ejected(backend, ejection, now))
+      : undefined;
+    this.retry = retry ? new Retry(retry, random) : undefined;
+    this.limit = concurrencyLimit ? new ConcurrencyLimit(concurrencyLimit) : undefined;
+    this.hedging = hedge ? new Hedging(hedge) : undefined;
+    this.throttle = throttle ? new Throttle(throttle, random) : undefined;
+    this.patienceMs = (queue ?? NO_QUEUE).timeout;
+    this.queue = new WaitingQueue(queue ?? NO_QUEUE, (waiting, why, now) => waiting.shed(why, now));
   }
 
   /** All members, in the order of the configuration. */
@@ -77,28 +170,46 @@ export class Upstream {
 
   /** The members that may be picked, in the same order. */
   get available(): readonly Backend[] {
-    return this.#available;
+    return this.#tiers.available;
+  }
+
+  /** Attempts that run in this worker. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Exchanges that run or wait in this worker: what a retry budget is a share of. */
+  get active(): number {
+    return this.#running + this.queue.size;
+  }
+
+  /** When {@link advance} has something to do, should nothing else happen until then; Infinity: nothing. */
+  get wakeAtMs(): number {
+    return this.#wakeAtMs;
   }
 
   /** Sets the members. Those that stay (the same objects) keep their state; exchanges on those that go run on. */
   update(backends: readonly Backend[], now: number): void {
     const before = this.#members;
-    const members = new Map(backends.map((backend) => [backend, before.get(backend) ?? newMember(backend, now)]));
+    const members = new Map(backends.map((backend) => [backend, before.get(backend) ?? this.#newMember(backend, now)]));
     this.#members = members;
     this.#backends = [...members.keys()];
-    this.#tellBalancer();
+    this.#detector?.update(this.#backends);
+    this.#tiers.update([...members.values()]);
     for (const backend of before.keys()) if (!members.has(backend)) this.#tell({ kind: "removed", backend });
     for (const backend of members.keys()) if (!before.has(backend)) this.#tell({ kind: "added", backend });
+    this.#roomMade(now);
   }
 
   /** Changes a member's share of new exchanges; 0 gives it none. A RangeError when it is no number from 0 on. */
-  setWeight(backend: Backend, weight: number): void {
+  setWeight(backend: Backend, weight: number, now = 0): void {
     if (!(weight >= 0 && weight < Infinity)) throw new RangeError(`a weight is a number from 0 on, not ${weight}`);
     const from = backend.weight;
     if (!this.#members.has(backend) || from === weight) return;
     backend.weight = weight;
-    this.#tellBalancer();
+    this.#tiers.review();
     this.#tell({ kind: "weight", backend, from, to: weight });
+    this.#roomMade(now);
   }
 
   /** What the checks say of a member. */
@@ -107,16 +218,34 @@ export class Upstream {
     if (member === undefined || member.healthy === up) return;
     member.healthy = up;
     member.healthReason = reason;
+    if (up) {
+      // A good check is news: what traffic had taught is old now.
+      this.#detector?.checkPassed(backend, now);
+      member.breaker?.reset();
+    }
     this.#review(member, reason, now);
   }
 
-  /** What an operator says of a member; `up` leaves it to the checks again. */
-  setAdminState(backend: Backend, state: AdminState, reason: string, now: number): void {
+  /**
+   * What an operator says of a member; `up` leaves it to the checks again. A drain ends when its last exchange does, or
+   * after `drainMs`: a change of kind `drained` tells.
+   */
+  setAdminState(backend: Backend, state: AdminState, reason: string, now: number, drainMs = Infinity): void {
     const member = this.#members.get(backend);
     if (member === undefined || member.admin === state) return;
     member.admin = state;
     member.adminReason = reason;
+    member.drainUntilMs = state === "drain" ? now + drainMs : Number.POSITIVE_INFINITY;
     this.#review(member, reason, now);
+    if (state === "drain") {
+      this.#wakeAt(member.drainUntilMs);
+      this.#checkDrained(member, now);
+    }
+  }
+
+  /** A check found a member well that the outlier detector keeps out: it may come back. */
+  checkPassed(backend: Backend, now: number): void {
+    if (this.#members.get(backend)?.ejection !== undefined) this.#detector?.checkPassed(backend, now);
   }
 
   /** State of a member; undefined when it is none. */
@@ -124,22 +253,76 @@ export class Upstream {
     return this.#members.get(backend)?.status;
   }
 
+  /** The circuit of a member, where there are circuit breakers. */
+  circuitOf(backend: Backend): CircuitBreaker | undefined {
+    return this.#members.get(backend)?.breaker;
+  }
+
+  /** Why and until when the outlier detector keeps a member out; undefined when it does not. */
+  ejectionOf(backend: Backend): Ejection | undefined {
+    return this.#members.get(backend)?.ejection;
+  }
+
+  /** Whether some member is kept out by its circuit alone, and when the first such circuit lets a trial through. */
+  nextTrialMs(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { status, breaker } of this.#members.values()) {
+      if (status.state === "half-open") return 0;
+      if (status.state === "open") next = Math.min(next, breaker!.untilMs);
+    }
+    return next;
+  }
+
   /**
-   * A backend for an attempt that begins now, counted as active until {@link settle}; undefined when none is left.
-   * Throws what the balancer throws, with nothing counted.
+   * A backend for an attempt that begins now, counted as running until {@link settle}; or why there is none. Backends in
+   * `tried` are left out. Throws what the balancer throws, with nothing counted.
    */
-  pick(request: PickRequest, now: number, exclude?: ReadonlySet<Backend>): Backend | undefined {
-    const backend = this.#balancer.pick(request, now, exclude);
-    // A balancer of the user's that forgets `exclude` would have the exchange go round for ever.
-    if (backend === undefined || exclude?.has(backend)) return undefined;
-    backend.addActive(1);
-    return backend;
+  pick(request: PickRequest, now: number, tried?: ReadonlySet<Backend>): Backend | NoBackend {
+    if (now >= this.#wakeAtMs && !this.#serving) this.advance(now);
+    if (this.#full) return "full";
+    if (this.limit !== undefined && !this.limit.admits(this.#running)) return "full";
+    const backend = this.#tiers.pick(request, now, tried, tried);
+    if (backend === undefined) return "none";
+    if (backend.take()) return this.#admitted(backend, now);
+    return this.#pickWithRoom(request, now, tried, backend);
   }
 
   /** An attempt ended: exactly once for each backend that {@link pick} gave, also when it is no member any more. */
-  settle(backend: Backend, outcome: Outcome, now: number): void {
-    backend.addActive(-1);
-    this.#balancer.settled?.(backend, outcome, now);
+  settle(backend: Backend, outcome: Outcome, now: number, permit: Permit = 0): void {
+    backend.give();
+    this.#running--;
+    try {
+      const member = this.#members.get(backend);
+      if (member !== undefined) this.#learn(member, outcome, now, permit);
+      this.limit?.settled(outcome.durationMs, this.#running + 1, overloaded(outcome), now);
+      if (outcome.kind !== "cancelled") this.throttle?.settled(!gatewayFailure(outcome), now);
+      this.#tiers.balancerOf(backend)?.settled?.(backend, outcome, now);
+    } finally {
+      this.#roomMade(now);
+    }
+  }
+
+  /** Does what is due: see {@link wakeAtMs}. */
+  advance(now: number): void {
+    this.#wakeAtMs = Number.POSITIVE_INFINITY;
+    if (this.#detector !== undefined) {
+      this.#detector.advance(now);
+      this.#wakeAt(this.#detector.wakeAtMs);
+    }
+    for (const member of this.#members.values()) {
+      if (member.breaker?.advance(now) === true) this.#review(member, member.breaker.reason, now);
+      if (member.breaker?.state === "open") this.#wakeAt(member.breaker.untilMs);
+      if (member.drainUntilMs !== Number.POSITIVE_INFINITY) this.#checkDrained(member, now);
+    }
+    this.#ramp(now);
+    this.queue.advance(now);
+    this.#roomMade(now);
+    if (this.queue.size > 0) this.#wakeAt(now + LOOK_AGAIN_MS);
+  }
+
+  /** An exchange has begun to wait in the queue. */
+  waits(now: number): void {
+    this.#wakeAt(now + LOOK_AGAIN_MS);
   }
 
   /** Calls `listener` after every change, until the function it answers with is called. */
@@ -150,24 +333,139 @@ export class Upstream {
     };
   }
 
+  #newMember(backend: Backend, now: number): Member {
+    const { circuitBreaker } = this.#isolation;
+    return new Member(backend, circuitBreaker ? new CircuitBreaker(circuitBreaker, this.#random) : undefined, now);
+  }
+
+  #pickWithRoom(
+    request: PickRequest,
+    now: number,
+    tried: ReadonlySet<Backend> | undefined,
+    full: Backend,
+  ): Backend | NoBackend {
+    const without = this.#without;
+    without.clear();
+    if (tried !== undefined) for (const backend of tried) without.add(backend);
+    without.add(full);
+    for (let picks = 1; picks < PICKS_FOR_ROOM; picks++) {
+      const backend = this.#tiers.pick(request, now, without, tried);
+      if (backend === undefined) break;
+      if (backend.take()) return this.#admitted(backend, now);
+      without.add(backend);
+    }
+    // Balancers of many backends need not be asked about each: any with room will do.
+    for (const backend of this.#tiers.available) {
+      if (backend.tier !== full.tier || without.has(backend)) continue;
+      if (backend.take()) return this.#admitted(backend, now);
+    }
+    if (tried === undefined) this.#full = true;
+    return "full";
+  }
+
+  #admitted(backend: Backend, now: number): Backend {
+    this.#running++;
+    const breaker = this.#members.get(backend)?.breaker;
+    if (breaker === undefined) return backend;
+    // In panic, a circuit that is open is not asked, and not told either.
+    this.permit = breaker.admit(now) ?? NO_PERMIT;
+    if (breaker.state === "half-open" && !breaker.admits) this.#tiers.review();
+    return backend;
+  }
+
+  #learn(member: Member, outcome: Outcome, now: number, permit: Permit): void {
+    const { backend, breaker } = member;
+    if (breaker?.settle(permit, verdictOf(outcome, this.#breakerKinds!), outcome.durationMs, now) === true) {
+      if (breaker.state === "open") this.#wakeAt(breaker.untilMs);
+      this.#review(member, breaker.state === "closed" ? "its trial succeeded" : breaker.reason, now);
+    }
+    const detector = this.#detector;
+    if (detector !== undefined && outcome.kind !== "cancelled" && !unattributable(outcome)) {
+      const answered = outcome.kind === "success";
+      const kind = !answered || gatewayFailure(outcome) ? "gateway" : outcome.status >= 500 ? "error" : "success";
+      detector.settled(backend, kind, answered ? outcome.durationMs : -1, now);
+      this.#wakeAt(detector.wakeAtMs);
+    }
+    if (member.admin === "drain") this.#checkDrained(member, now);
+  }
+
+  #ejected(backend: Backend, ejection: Ejection | undefined, now: number): void {
+    const member = this.#members.get(backend);
+    if (member === undefined) return;
+    member.ejection = ejection;
+    this.#review(member, ejection?.reason ?? "its ejection is over", now);
+  }
+
   #review(member: Member, cause: string, now: number): void {
     const { backend, status: before } = member;
-    const state = judge(member);
-    const reason = reasonOf(member, state, cause);
+    const state = member.judge();
+    const reason = member.reasonOf(state, cause);
     if (state === before.state) {
       member.status = { state, reason, since: before.since };
+      // Permits of a half-open circuit come and go.
+      if (state === "half-open") this.#tiers.review();
       return;
     }
     member.status = { state, reason, since: now };
-    if (before.state === "up" || state === "up") this.#tellBalancer();
+    if (state === "up" && before.state !== "draining") this.#cameBack(member, now);
+    this.#tiers.review();
     this.#tell({ kind: "state", backend, from: before.state, to: state, reason });
+    this.#roomMade(now);
   }
 
-  #tellBalancer(): void {
-    this.#available = this.#backends.filter(
-      (backend) => backend.weight > 0 && this.#members.get(backend)!.status.state === "up",
-    );
-    this.#balancer.update(this.#available, this.#backends);
+  #cameBack(member: Member, now: number): void {
+    if (!this.#isolation.slowStart) return;
+    member.backSinceMs = now;
+    this.#ramp(now);
+  }
+
+  /** Gives those that came back the part of their weight that is due by now. */
+  #ramp(now: number): void {
+    const { slowStart } = this.#isolation;
+    if (!slowStart) return;
+    const up = [...this.#members.values()].filter(({ status }) => status.state === "up");
+    // Where all are new, none can take what another is spared.
+    const spared = up.some(({ backSinceMs }) => now - backSinceMs >= slowStart.window);
+    let changed = false;
+    for (const member of up) {
+      const sinceMs = now - member.backSinceMs;
+      const ramp = spared ? weightFactor(sinceMs, slowStart) : 1;
+      if (ramp !== member.backend.ramp) changed = true;
+      member.backend.ramp = ramp;
+      if (sinceMs < slowStart.window) this.#wakeAt(now + Math.max(slowStart.window / RAMP_STEPS, MIN_RAMP_STEP_MS));
+    }
+    if (changed) this.#tiers.review();
+  }
+
+  #checkDrained(member: Member, now: number): void {
+    if (member.admin !== "drain" || member.drainUntilMs === Number.NEGATIVE_INFINITY) return;
+    const late = now >= member.drainUntilMs;
+    if (!late && member.backend.active > 0) return this.#wakeAt(member.drainUntilMs);
+    member.drainUntilMs = Number.NEGATIVE_INFINITY;
+    this.#tell({ kind: "drained", backend: member.backend, late: member.backend.active > 0 });
+  }
+
+  /** Something ended or changed: those that wait may have their turn. */
+  #roomMade(now: number): void {
+    this.#full = false;
+    if (this.#serving || this.queue.size === 0) return;
+    this.#serving = true;
+    try {
+      // Each that goes on may end at once and make room again: they are served in this loop, not within each other.
+      while (this.queue.size > 0) {
+        const next = this.queue.next(now, (waiting) => waiting.take(now));
+        if (next === undefined) break;
+        next.goOn();
+      }
+    } finally {
+      this.#serving = false;
+    }
+  }
+
+  #wakeAt(atMs: number): void {
+    if (atMs >= this.#wakeAtMs) return;
+    this.#wakeAtMs = atMs;
+    this.#alarm?.(atMs);
   }
 
   #tell(change: UpstreamChange): void {
@@ -175,18 +473,12 @@ export class Upstream {
   }
 }
 
-function newMember(backend: Backend, now: number): Member {
-  const status: BackendStatus = { state: "up", reason: "new", since: now };
-  return { backend, healthy: true, healthReason: "", admin: "up", adminReason: "", status };
-}
+const NO_QUEUE: QueueOptions = { max: 0, timeout: 0, target: Number.POSITIVE_INFINITY };
+/** Of no era: what becomes of the attempt does not matter to the circuit. */
+const NO_PERMIT: Permit = -1;
 
-function judge({ admin, healthy }: Member): BackendState {
-  if (admin === "down" || !healthy) return "down";
-  return admin === "drain" ? "draining" : "up";
-}
-
-/** A backend is kept out by the one who says so, and up because of what changed last. */
-function reasonOf(member: Member, state: BackendState, cause: string): string {
-  if (state === "up") return cause;
-  return state === "down" && member.admin !== "down" ? member.healthReason : member.adminReason;
+/** What a limit on concurrency takes as a sign of too much: no answer in time, or one that says so. */
+function overloaded(outcome: Outcome): boolean {
+  if (outcome.kind === "timeout") return true;
+  return outcome.kind === "success" && (outcome.status === 503 || outcome.status === 429);
 }
