@@ -54,13 +54,17 @@ Upstream web (weighted-round-robin, 3 backends)
   b at 10.0.0.2:3000  weight 3, 75 %  at most 256 connections
   10.0.0.3:3000       draining        at most 256 connections
   health: a connection every 5s; down after 3 failures in a row, up after 1 good
-  when all connections are busy: up to 1024 exchanges wait 1s
+  when no backend has room: up to 1024 exchanges wait 1s
+  when an attempt fails: what was not sent goes elsewhere, what is idempotent is sent up to 2 times, 20 % of the exchanges at most
+  when a backend fails: ejected for 30s and more, one or 10 % of them at most
   time to connect 2s, to the response 30s, between parts of it 1m
 
 Upstream api (consistent-hash, key header:x-user, virtualNodes 150, 1 backend)
   unix:/run/api.sock  weight 1, 100 %  at most 256 connections
   health: GET /healthz every 5s; down after 3 failures in a row, up after 1 good
-  when all connections are busy: 503 at once
+  when no backend has room: 503 at once
+  when an attempt fails: what was not sent goes elsewhere, what is idempotent is sent up to 2 times, 20 % of the exchanges at most
+  when a backend fails: ejected for 30s and more, one or 10 % of them at most
   time to connect 2s, to the response 30s, between parts of it 1m
 
 Admin API 127.0.0.1:9900
@@ -70,6 +74,68 @@ Workers: 1. Log level info, no access log.`,
   expect(out).toContain("  listeners[0].timeouts: head 10s, idle 60s, body 60s, tunnel 1h, drain 30s\n");
   expect(out).toContain(
     "  upstreams.web.healthCheck: type tcp, interval 5s, timeout 1s, unhealthyAfter 3, healthyAfter 1\n",
+  );
+});
+
+test("what is switched on against faults and floods is explained too", async () => {
+  const guarded = join(directory, "guarded.yaml");
+  writeFileSync(
+    guarded,
+    `listeners:
+  - listen: 127.0.0.1:8080
+    routes:
+      - { match: { path: /checkout/* }, priority: high, upstream: web }
+      - { match: { path: /api/* }, rateLimit: { key: header:x-user, rate: 10, burst: 20 }, priority: { header: X-Priority, default: low }, upstream: web }
+      - { rateLimit: { rate: 5, per: 1m }, upstream: spare }
+upstreams:
+  web:
+    backends: [http://10.0.0.1, { url: "http://10.0.0.2", maxRequests: 8 }, { url: "http://10.0.0.3", backup: true }]
+    pool: { queue: { target: 20ms } }
+    circuitBreaker: { fallback: { upstream: spare, respond: { status: 503 } } }
+    retry: { attempts: 3, unsafeMethods: true, perTryTimeout: 2s }
+    concurrencyLimit: {}
+    slowStart: {}
+    panicThreshold: 50%
+    hedge: {}
+    throttle: {}
+  spare:
+    backends: [http://10.0.0.4]
+    outlierDetection: false
+    retry: false
+`,
+  );
+  const { out } = await speak(["check", guarded]);
+  expect(out.split("\n\nAdmin")[0]).toBe(
+    `Listener 127.0.0.1:8080 (HTTP/1.1, no proxy in front is believed)
+  route-1  paths below /checkout/  -> upstream web, high priority
+  route-2  paths below /api/       -> upstream web, priority by x-priority, else low, at most 10 in 1s for each header:x-user, 20 at once
+  route-3  everything              -> upstream spare, at most 5 in 1m for each client-ip
+
+Upstream web (weighted-round-robin, 3 backends)
+  10.0.0.1:80  weight 1, 50 %                    at most 256 connections
+  10.0.0.2:80  weight 1, 50 %                    at most 256 connections, 8 exchanges
+  10.0.0.3:80  weight 1, 100 % of backup tier 1  at most 256 connections
+  health: a connection every 5s; down after 3 failures in a row, up after 1 good
+  when no backend has room: up to 1024 exchanges wait 1s, newest first while they wait over 20ms
+  when an attempt fails: what was not sent goes elsewhere, any request is sent up to 3 times, 2s each, 20 % of the exchanges at most
+  when a backend fails: ejected for 30s and more, one or 10 % of them at most; circuit opens for 5s and more; with none left upstream spare, then answer 503
+  exchanges at a time: 4 to 1000, as response times allow
+  back again: whole weight after 30s
+  panic: all get traffic when fewer than 50 % are well
+  hedged: requests slower than 95 % of others
+  throttled: up to 80 % refused while most fail
+  time to connect 2s, to the response 30s, between parts of it 1m
+
+Upstream spare (weighted-round-robin, 1 backend)
+  10.0.0.4:80  weight 1, 100 %  at most 256 connections
+  health: a connection every 5s; down after 3 failures in a row, up after 1 good
+  when no backend has room: up to 1024 exchanges wait 1s
+  when an attempt fails: what was not sent goes elsewhere
+  when a backend fails: it keeps its traffic
+  time to connect 2s, to the response 30s, between parts of it 1m`,
+  );
+  expect(out).toContain(
+    "  upstreams.web.circuitBreaker: on [connect, timeout, reset, malformed, truncated, 5xx], consecutiveFailures 5, errorThreshold 50%,",
   );
 });
 

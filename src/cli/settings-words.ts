@@ -1,6 +1,14 @@
 import { defaultsTaken } from "../config/defaults.ts";
 import { formatKey } from "../config/mistakes.ts";
-import type { ListenerSettings, RouteSettings, Settings, UpstreamSettings } from "../config/settings.ts";
+import type {
+  BackendSettings,
+  ListenerSettings,
+  QueueSettings,
+  RetrySettings,
+  RouteSettings,
+  Settings,
+  UpstreamSettings,
+} from "../config/settings.ts";
 import { formatAddress } from "../config/values.ts";
 
 // A configuration in words: what `spillway check` prints.
@@ -40,7 +48,7 @@ function matchWords({ match }: RouteSettings): string {
 }
 
 /** What a route does, such as `upstream api, /v1 stripped, within 10s`. */
-export function actionWords({ action, rewrite, headers, timeout }: RouteSettings): string {
+export function actionWords({ action, rewrite, headers, timeout, priority, rateLimit }: RouteSettings): string {
   const words = [mainWords(action)];
   if (rewrite.stripPrefix !== undefined) words.push(`${rewrite.stripPrefix} stripped`);
   if (rewrite.addPrefix !== undefined) words.push(`${rewrite.addPrefix} put in front`);
@@ -50,6 +58,12 @@ export function actionWords({ action, rewrite, headers, timeout }: RouteSettings
     if (changes > 0) words.push(`${changes} ${side} ${changes === 1 ? "field" : "fields"} changed`);
   }
   if (timeout !== Number.POSITIVE_INFINITY) words.push(`within ${timeWords(timeout)}`);
+  if (priority.header !== undefined) words.push(`priority by ${priority.header}, else ${priority.default}`);
+  else if (priority.default !== "normal") words.push(`${priority.default} priority`);
+  if (rateLimit !== false) {
+    const { rate, per, burst, key } = rateLimit;
+    words.push(`at most ${rate} in ${timeWords(per)} for each ${key}${burst === rate ? "" : `, ${burst} at once`}`);
+  }
   return words.join(", ");
 }
 
@@ -68,28 +82,86 @@ function mainWords(action: RouteSettings["action"]): string {
   }
 }
 
-function upstreamWords(name: string, { balance, backends, healthCheck, pool, timeouts }: UpstreamSettings): string {
+function upstreamWords(name: string, upstream: UpstreamSettings): string {
+  const { balance, backends, healthCheck, pool, timeouts } = upstream;
   const { policy, ...options } = balance;
   const optionWords = Object.entries(options).map(([key, value]) => `, ${key} ${String(value)}`);
-  const total = backends.filter(({ state }) => state === "up").reduce((sum, { weight }) => sum + weight, 0);
-  const rows = backends.map(({ id, address, weight, state, maxConnections }) => [
-    `  ${id}${id === address ? "" : ` at ${address}`}`,
-    state === "up"
-      ? `weight ${weight}, ${percent(total === 0 ? 0 : weight / total)}`
-      : state === "drain"
-        ? "draining"
-        : "down",
-    `at most ${maxConnections} connections`,
-  ]);
   const count = `${backends.length} ${backends.length === 1 ? "backend" : "backends"}`;
-  const { queue } = pool;
   return [
     `Upstream ${name} (${policy}${optionWords.join("")}, ${count})`,
-    ...columns(rows),
+    ...columns(backends.map((backend) => backendWords(backend, backends))),
     `  health: ${healthWords(healthCheck)}`,
-    `  when all connections are busy: ${queue.max === 0 ? "503 at once" : `up to ${queue.max} exchanges wait ${timeWords(queue.timeout)}`}`,
+    `  when no backend has room: ${queueWords(pool.queue)}`,
+    `  when an attempt fails: ${retryWords(upstream.retry)}`,
+    `  when a backend fails: ${ejectionWords(upstream)}`,
+    ...switchedOn(upstream).map((words) => `  ${words}`),
     `  time to connect ${timeWords(timeouts.connect)}, to the response ${timeWords(timeouts.response)}, between parts of it ${timeWords(timeouts.idle)}`,
   ].join("\n");
+}
+
+function backendWords(backend: BackendSettings, backends: readonly BackendSettings[]): string[] {
+  const { id, address, weight, state, tier, maxConnections, maxRequests } = backend;
+  const beside = backends.filter((other) => other.state === "up" && other.tier === tier);
+  const total = beside.reduce((sum, other) => sum + other.weight, 0);
+  const share = `weight ${weight}, ${percent(total === 0 ? 0 : weight / total)}`;
+  const traffic = tier === 0 ? share : `${share} of backup tier ${tier}`;
+  const requests = maxRequests === Number.POSITIVE_INFINITY ? "" : `, ${maxRequests} exchanges`;
+  return [
+    `  ${id}${id === address ? "" : ` at ${address}`}`,
+    state === "up" ? traffic : state === "drain" ? "draining" : "down",
+    `at most ${maxConnections} connections${requests}`,
+  ];
+}
+
+function queueWords({ max, timeout, target }: QueueSettings): string {
+  if (max === 0) return "503 at once";
+  const waiting = `up to ${max} exchanges wait ${timeWords(timeout)}`;
+  return target === Number.POSITIVE_INFINITY
+    ? waiting
+    : `${waiting}, newest first while they wait over ${timeWords(target)}`;
+}
+
+function retryWords(retry: RetrySettings): string {
+  const unsent = "what was not sent goes elsewhere";
+  if (retry === false || retry.attempts === 1) return unsent;
+  const { attempts, unsafeMethods, budget, perTryTimeout } = retry;
+  const what = unsafeMethods ? "any request" : "what is idempotent";
+  const each = perTryTimeout === Number.POSITIVE_INFINITY ? "" : ` ${timeWords(perTryTimeout)} each,`;
+  return `${unsent}, ${what} is sent up to ${attempts} times,${each} ${percent(budget)} of the exchanges at most`;
+}
+
+function ejectionWords({ outlierDetection, circuitBreaker }: UpstreamSettings): string {
+  const words: string[] = [];
+  if (outlierDetection !== false) {
+    const { ejectFor, maxEjected } = outlierDetection;
+    words.push(`ejected for ${timeWords(ejectFor)} and more, one or ${percent(maxEjected)} of them at most`);
+  }
+  if (circuitBreaker !== false) {
+    const { openFor, fallback } = circuitBreaker;
+    const { upstream, respond } = fallback ?? {};
+    const instead = [
+      ...(upstream === undefined ? [] : [`upstream ${upstream}`]),
+      ...(respond === undefined ? [] : [`answer ${respond.status}`]),
+    ];
+    const after = instead.length === 0 ? "" : `; with none left ${instead.join(", then ")}`;
+    words.push(`circuit opens for ${timeWords(openFor)} and more${after}`);
+  }
+  return words.length === 0 ? "it keeps its traffic" : words.join("; ");
+}
+
+/** What is off unless it is asked for. */
+function switchedOn(upstream: UpstreamSettings): string[] {
+  const { concurrencyLimit, slowStart, panicThreshold, hedge, throttle } = upstream;
+  const words: string[] = [];
+  if (concurrencyLimit !== false) {
+    words.push(`exchanges at a time: ${concurrencyLimit.min} to ${concurrencyLimit.max}, as response times allow`);
+  }
+  if (slowStart !== false) words.push(`back again: whole weight after ${timeWords(slowStart.window)}`);
+  if (panicThreshold !== false)
+    words.push(`panic: all get traffic when fewer than ${percent(panicThreshold)} are well`);
+  if (hedge !== false) words.push(`hedged: requests slower than ${percent(hedge.quantile)} of others`);
+  if (throttle !== false) words.push(`throttled: up to ${percent(throttle.maxRefused)} refused while most fail`);
+  return words;
 }
 
 function healthWords(check: UpstreamSettings["healthCheck"]): string {

@@ -15,6 +15,8 @@ listeners:
       # - match: { path: /checkout/* }                     # a canary: 5 of 100 requests
       #   split: [{ upstream: web, weight: 95 }, { upstream: api, weight: 5 }]
       - upstream: web
+        # priority: high                                   # goes first when exchanges wait: high, normal or low
+        # rateLimit: { key: client-ip, rate: 10, per: 1s, burst: 20 }
 
 upstreams:
   web:
@@ -30,6 +32,8 @@ upstreams:
       unhealthyAfter: 3
       healthyAfter: 1
     # pool: { maxConnections: 256 }   # per backend; more exchanges wait
+    # circuitBreaker: { errorThreshold: 50%, openFor: 5s }  # a backend that fails gets none for a time; off by default
+    # retry: { attempts: 2, perTryTimeout: 5s }             # what is safe to send twice; on by default, \`false\` for off
     # timeouts: { connect: 2s, response: 30s, idle: 60s }
 
 # admin: { listen: 127.0.0.1:9900 }   # metrics and state; \`false\` switches it off
