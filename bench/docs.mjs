@@ -1,21 +1,29 @@
-// Puts measured tables into docs/performance.md, between the markers that name their section.
+// Puts measured tables into a page of docs/, between the markers that name their section.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { markdownTable, showSpread } from "./lib/figures.mjs";
 import { projectDir } from "./lib/machine.mjs";
 
-const path = `${projectDir}docs/performance.md`;
+/** @typedef {{ file: string, title: string }} Page below docs/ */
 
-/** @param {string} section @param {string} text */
-export function writeSection(section, text) {
+/** @type {Page} */
+const performancePage = { file: "performance.md", title: "Performance" };
+/** @type {Page} */
+export const reliabilityPage = { file: "reliability.md", title: "Reliability" };
+
+/** A page without the markers gets them at its end.
+ * @param {string} section @param {string} text @param {Page} [page] */
+export function writeSection(section, text, { file, title } = performancePage) {
+  const path = `${projectDir}docs/${file}`;
   const begin = `<!-- ${section}:begin -->`;
   const end = `<!-- ${section}:end -->`;
-  const page = readFileSync(path, "utf8");
-  const from = page.indexOf(begin);
-  const to = page.indexOf(end);
-  if (from < 0 || to < from) throw new Error(`docs/performance.md lacks the markers ${begin} and ${end}`);
-  writeFileSync(path, `${page.slice(0, from + begin.length)}\n${text.trim()}\n${page.slice(to)}`);
-  console.log(`docs/performance.md: section "${section}" written`);
+  let content = existsSync(path) ? readFileSync(path, "utf8") : `# ${title}\n`;
+  if (!content.includes(begin)) content += `\n${begin}\n${end}\n`;
+  const from = content.indexOf(begin);
+  const to = content.indexOf(end);
+  if (to < from) throw new Error(`docs/${file} lacks the marker ${end}`);
+  writeFileSync(path, `${content.slice(0, from + begin.length)}\n${text.trim()}\n${content.slice(to)}`);
+  console.log(`docs/${file}: section "${section}" written`);
 }
 
 /** @param {{ date: string, cpu: string, memory: string, kernel: string }} machine */

@@ -108,6 +108,14 @@ export async function lastingPorts(count) {
   return ports;
 }
 
+/** Throws when somebody still does: a process was left behind.
+ * @param {readonly number[]} ports */
+export async function nobodyListens(ports) {
+  const free = await Promise.all(ports.map(isFree));
+  const used = ports.filter((_, i) => !free[i]);
+  if (used.length > 0) throw new Error(`somebody still listens on ${used.join(", ")}`);
+}
+
 /** @param {number} port @returns {Promise<boolean>} */
 function isFree(port) {
   return new Promise((resolve) => {

@@ -134,7 +134,8 @@ class Connection {
   /** @param {string} reason */
   #end(reason) {
     if (this.#gone) return;
-    if (this.#request >= 0 && this.#head !== undefined && this.#head.end === undefined) return this.#answered(this.#head);
+    if (this.#request >= 0 && this.#head !== undefined && this.#head.end === undefined)
+      return this.#answered(this.#head);
     this.#gone = true;
     open--;
     this.socket.destroy();
@@ -173,7 +174,8 @@ function tick() {
 }
 
 function finish() {
-  const list = (/** @type {ArrayLike<number>} */ values, digits = 2) => Array.from(values, (value) => Number(value.toFixed(digits)));
+  const list = (/** @type {ArrayLike<number>} */ values, digits = 2) =>
+    Array.from(values, (value) => Number(value.toFixed(digits)));
   const answers = /** @type {Answers} */ ({
     atMs: list(atMs),
     post: list(post, 0),

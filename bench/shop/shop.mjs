@@ -38,7 +38,10 @@ export class Server {
     let listening = () => {};
     const ready = new Promise((resolve, reject) => {
       listening = () => resolve(undefined);
-      setTimeout(() => reject(new Error(`server ${settings.name} does not listen: ${running.complaint}`)), 10_000).unref();
+      setTimeout(
+        () => reject(new Error(`server ${settings.name} does not listen: ${running.complaint}`)),
+        10_000,
+      ).unref();
     });
     const running = start(process.execPath, [script("backend.mjs"), JSON.stringify(settings)], {
       cpus: this.cpus,
