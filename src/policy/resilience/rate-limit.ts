@@ -1,5 +1,11 @@
+import { murmur3 } from "../balance/murmur3.ts";
 import type { RateLimitOptions } from "./options.ts";
 import { RecentKeys } from "./recent-keys.ts";
+
+// Clients choose their keys, up to a head full. Longer ones are remembered by length and 64 bits of hash: who knows
+// another's whole key could find one that shares its bucket, but may as well use that key.
+const LONGEST_KEPT = 64;
+const OTHER_SEED = 0x9747b28c;
 
 /** What a limiter says of one request. */
 export interface RateVerdict {
@@ -19,8 +25,8 @@ export interface RateVerdict {
  * Of each bucket only one time is kept: when it will be full again. It is as far away as the tokens that are missing
  * take to come, so taking one moves it, and nothing has to be filled up (GCRA, the cell rate algorithm of ITU-T I.371).
  *
- * At most `keys` keys are remembered, exactly; a new one then replaces the one not seen for longest. Who is forgotten
- * begins with a full bucket.
+ * At most `keys` keys are remembered, never more; a new one then replaces the one not seen for longest. Who is forgotten
+ * begins with a full bucket. Memory: up to about 250 bytes a key, whatever the keys look like.
  */
 export class RateLimiter {
   // Times are kept in units of 1/rate ms. A token is then worth `per` of them: with whole numbers nothing is rounded.
@@ -51,7 +57,7 @@ export class RateLimiter {
   /** One request of `key`: may it go? The answer is good until the next call, which writes into the same object. */
   take(key: string, now: number): RateVerdict {
     const time = now * this.#rate;
-    const slot = this.#slotOf(key, time);
+    const slot = this.#slotOf(key.length > LONGEST_KEPT ? digest(key) : key, time);
     const missing = Math.max(0, this.#fullAt.value(slot) - time);
     const lacks = missing + this.#per - this.#capacity;
     const verdict = this.#verdict;
@@ -72,4 +78,8 @@ export class RateLimiter {
     this.#fullAt.setValue(slot, time);
     return slot;
   }
+}
+
+function digest(key: string): string {
+  return `${key.length}:${murmur3(key)}:${murmur3(key, OTHER_SEED)}`;
 }

@@ -55,8 +55,11 @@ export class RecentKeys {
     } else if (slot === this.#values.length) {
       this.#grow();
     }
-    this.#keys[slot] = key;
-    this.#slots.set(key, slot);
+    // A string cut from a longer one keeps that alive, a whole Cookie field for a session of 20 characters. Joined, it
+    // is copied.
+    const copy = ` ${key}`.slice(1);
+    this.#keys[slot] = copy;
+    this.#slots.set(copy, slot);
     this.#linkNewest(slot);
     return slot;
   }
