@@ -458,7 +458,7 @@ test("it does what the rules, read off a list of all events, say", () => {
         expect(breaker.reason === "").toBe(breaker.state === "closed");
       }
     }),
-    { numRuns: 500, seed: 4 },
+    { numRuns: 250, seed: 4 },
   );
   // The sequences went everywhere, or they would prove little.
   expect([...seen].sort()).toEqual([

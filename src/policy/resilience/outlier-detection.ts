@@ -37,14 +37,15 @@ interface Member<H> extends Tally {
  * 2. Every `interval`, over what was counted in it, of the hosts that are in: success rate, share of failures, latency
  *    (see `outlier-statistics.ts`). Then counting begins anew. The first interval begins with the first attempt; when
  *    one has passed without any, and no multiplier is left, the next one begins with the next attempt.
- * 3. Before each ejection: so many may be out at a time as `maxEjected` allows, at least one of two or more, none of
- *    one (envoyproxy/envoy#40697: of two, a share of 10 % must not come to nothing). A row that could not eject goes on,
- *    and ejects at its next error once there is room. If members go and too many are out, `advance` takes back those
- *    that would be back first.
- * 4. The n-th ejection lasts n times `ejectFor`, up to `maxEjectFor`. Each whole interval that a host has been in takes
- *    one off its n.
+ * 3. Before each ejection: so many may be out at a time, this one included (envoyproxy/envoy#27066), as `maxEjected`
+ *    allows; at least one of two or more (of two, a share of 10 % must not come to nothing: envoyproxy/envoy#34796), none
+ *    of one. A row that could not eject goes on, and ejects at its next error once there is room. If members go and too
+ *    many are out, `advance` takes back those that would be back first.
+ * 4. The n-th ejection lasts n times `ejectFor`, up to `maxEjectFor`. Each whole interval that a host has been in, and is
+ *    not ejected at the end of, takes one off its n (envoyproxy/envoy#26758).
  * 5. An ejection ends at its time, to the millisecond and not at the next interval, or with a good check. What was
- *    counted before it is forgotten and what ends during it is not counted: the host starts afresh.
+ *    counted before it is forgotten and what ends during it is not counted: the host starts afresh, or late outcomes
+ *    would decide when it is ejected next (envoyproxy/envoy#18950, #40697).
  *
  * Generic over the host, of which it knows nothing but its identity.
  * Sources: gRPC A50 (https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md) for 2 to 4, Envoy for 1.

@@ -27,8 +27,8 @@ type Settings<Key extends keyof OutlierDetectionOptions> = Exclude<OutlierDetect
  * Those whose success rate is more than `deviations` standard deviations (of the population) below the mean.
  *
  * A lone backend among n lies at most sqrt(n - 1) deviations below the mean, and it lies there however little it
- * differs: of five, one failed request in a thousand would do. So it must also be further below than chance explains,
- * by as many deviations of a share that is taken from so many requests.
+ * differs: of five, one failed request in a thousand would do (envoyproxy/envoy#37723). So it must also be further below
+ * than chance explains: by as many deviations of a share that is taken from so many requests.
  * Source: gRPC A50, "Success Rate Algorithm"; the second condition is ours.
  */
 export function lowSuccessRates<T extends Tally>(
