@@ -1,6 +1,7 @@
 // What a day came to, from every single answer and from what was seen of the servers.
 
-import { failed, served, shed } from "../shop/answers.mjs";
+import { failed, outcomes, served, shed } from "../shop/answers.mjs";
+import { quantile } from "../shop/quantile.mjs";
 import { at, capacityOf, loss, phases } from "./story.mjs";
 
 /**
@@ -16,7 +17,6 @@ import { at, capacityOf, loss, phases } from "./story.mjs";
  * @property {number} restartedMs when the lost server was started again
  * @property {number} backMs when it listened
  * @property {number} proxyCores cores the proxy kept busy, on average
- * @property {number} loadCores
  */
 
 /**
@@ -32,18 +32,11 @@ import { at, capacityOf, loss, phases } from "./story.mjs";
  * @property {number | undefined} shedP99 how long the refused waited for that
  */
 
-/** The smallest value that this share of all does not exceed. @param {readonly number[]} values @param {number} share */
-export function quantile(values, share) {
-  if (values.length === 0) return undefined;
-  const sorted = Float64Array.from(values).sort();
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
-}
-
 /** @param {Day["answers"]} answers @param {number} bucketMs @param {number} [endMs] @returns {Bucket[]} */
 export function buckets(answers, bucketMs, endMs = Math.max(0, ...answers.atMs.slice(-1))) {
   const count = Math.ceil(endMs / bucketMs);
   const empty = () => Array.from({ length: count }, () => /** @type {number[]} */ ([]));
-  const latencies = { [served]: empty(), [shed]: empty(), [failed]: empty() };
+  const latencies = outcomes.map(empty);
   const offered = Array(count).fill(0);
   for (const [i, from] of answers.atMs.entries()) {
     const latency = answers.latencyMs[i] ?? 0;
@@ -136,7 +129,6 @@ export function figures(day) {
     orders: orders.served / orders.offered,
     visits: visits.served / visits.offered,
     proxyCores: day.proxyCores,
-    loadCores: day.loadCores,
     lagP99: quantile(answers.lagMs, 0.99),
     lagMax: quantile(answers.lagMs, 1),
     connections: answers.connections,

@@ -117,7 +117,7 @@ class Connection {
     if (this.#head?.end !== undefined && this.#text.length >= this.#head.end) this.#answered(this.#head);
   }
 
-  /** @param {import("./answers.mjs").Head} head */
+  /** @param {import("./answers.mjs").Head} head @returns {void} */
   #answered(head) {
     const result = classify(head, settings.plainShed);
     settle(this.#request, result, head.reason === undefined ? String(head.status) : `${head.status} ${head.reason}`);
@@ -131,7 +131,7 @@ class Connection {
     else this.send(request);
   }
 
-  /** @param {string} reason */
+  /** @param {string} reason @returns {void} */
   #end(reason) {
     if (this.#gone) return;
     if (this.#request >= 0 && this.#head !== undefined && this.#head.end === undefined)

@@ -116,7 +116,7 @@ export function spillwayConfiguration(setting, { isolation, wide = false }) {
         listen: `127.0.0.1:${setting.port}`,
         limits: { connections: 20_000 },
         routes: [
-          { match: { path: "/checkout/*" }, upstream: "shop", ...(isolation ? { priority: "high" } : {}) },
+          { match: { path: "/checkout/*" }, upstream: "shop", ...(wide ? {} : { priority: "high" }) },
           { upstream: "shop" },
         ],
       },
@@ -130,7 +130,7 @@ export function spillwayConfiguration(setting, { isolation, wide = false }) {
           : {
               maxConnections: perBackend,
               maxIdle: perBackend,
-              queue: { max: 256, timeout: "1s", ...(isolation ? { target: `${targetMs}ms` } : {}) },
+              queue: { max: 256, timeout: "1s", target: `${targetMs}ms` },
             },
         healthCheck: { type: "tcp", interval: ms(5000), timeout: ms(1000), unhealthyAfter: 3, healthyAfter: 1 },
         timeouts: { connect: "1s", response: `${patienceMs}ms` },

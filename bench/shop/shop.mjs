@@ -4,8 +4,10 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { cpuTime } from "../lib/cpu.mjs";
-import { start } from "../lib/processes.mjs";
+import { lastingPorts, nobodyListens, ownDirectory, start } from "../lib/processes.mjs";
 import { names, patienceMs } from "./proxies.mjs";
+
+/** @typedef {import("./backend.mjs").Health} Health */
 
 /** What four servers had counted and the proxy said of them at a time.
  * @typedef {{ at: number, received: number[], inside: number[], alive: boolean[], states: string[], attempts: number[] }} Sight */
@@ -18,12 +20,17 @@ export class Server {
   received = 0;
   inside = 0;
 
-  /** @param {number} index @param {number} port @param {readonly number[]} cpus @param {{ flapMs?: number }} [more] */
-  constructor(index, port, cpus, more = {}) {
-    this.index = index;
-    this.port = port;
-    this.cpus = cpus;
-    this.more = more;
+  #index;
+  #port;
+  #cpus;
+  #flapMs;
+
+  /** @param {number} index @param {number} port @param {{ cpus: readonly number[], flapMs: number }} settings */
+  constructor(index, port, { cpus, flapMs }) {
+    this.#index = index;
+    this.#port = port;
+    this.#cpus = cpus;
+    this.#flapMs = flapMs;
   }
 
   get alive() {
@@ -33,7 +40,7 @@ export class Server {
   /** Resolves when it listens. */
   async start() {
     this.#before = this.received;
-    const settings = { name: names[this.index], port: this.port, seed: this.index + 1, ...this.more };
+    const settings = { name: names[this.#index], port: this.#port, seed: this.#index + 1, flapMs: this.#flapMs };
     /** @type {() => void} */
     let listening = () => {};
     const ready = new Promise((resolve, reject) => {
@@ -44,7 +51,7 @@ export class Server {
       ).unref();
     });
     const running = start(process.execPath, [script("backend.mjs"), JSON.stringify(settings)], {
-      cpus: this.cpus,
+      cpus: this.#cpus,
       onLine: (line) => {
         const counts = JSON.parse(line);
         if (typeof counts === "number") return listening();
@@ -56,7 +63,7 @@ export class Server {
     await ready;
   }
 
-  /** From now on it is as sick as this. @param {string} health one of backend.mjs */
+  /** From now on it is as sick as this. @param {Health} health */
   become(health) {
     this.#running?.write(`${health}\n`);
   }
@@ -80,7 +87,6 @@ function script(name) {
 export class Load {
   #running;
   #file;
-  #patienceMs = patienceMs;
 
   /**
    * @param {Omit<import("./load.mjs").LoadSettings, "file" | "patienceMs">} settings
@@ -88,7 +94,7 @@ export class Load {
    */
   constructor(settings, { dir, cpus }) {
     this.#file = `${dir}/answers-${settings.port}-${settings.seed}.json`;
-    const whole = { ...settings, patienceMs: this.#patienceMs, file: this.#file };
+    const whole = { ...settings, patienceMs, file: this.#file };
     this.#running = start(process.execPath, [script("load.mjs"), JSON.stringify(whole)], { cpus });
   }
 
@@ -161,4 +167,49 @@ export function coresOf(pid) {
   const before = cpuTime(pid);
   const since = performance.now();
   return () => (cpuTime(pid).runNs - before.runNs) / 1e6 / (performance.now() - since);
+}
+
+/** Code that was never run is slow in every language but C, and no day begins with a proxy just started. */
+const warmUp = { ms: 2000, perSecond: 400 };
+/** One of ten visitors buys. */
+const postShare = 0.1;
+
+/**
+ * @typedef {object} Shop
+ * @property {readonly Server[]} servers
+ * @property {import("./proxies.mjs").Proxy} proxy
+ * @property {(segments: readonly import("./arrivals.mjs").Segment[]) => Promise<Load>} customers ready to come
+ */
+
+/**
+ * Servers and a proxy that are warm, for as long as `body` runs. They are stopped whatever comes of it; throws when one
+ * of them stays.
+ * @template T
+ * @param {Omit<import("./proxies.mjs").Candidate, "id" | "label">} candidate
+ * @param {{ pace: number, cpus: { proxy: readonly number[], load: readonly number[] }, fileLimit: number, flapMs?: number }} settings
+ * @param {(shop: Shop) => Promise<T>} body
+ * @returns {Promise<T>}
+ */
+export async function withShop({ start: startProxy, plainShed }, { pace, cpus, fileLimit, flapMs = 3000 }, body) {
+  const dir = ownDirectory();
+  const [port = 0, adminPort = 0, ...backendPorts] = await lastingPorts(2 + names.length);
+  const servers = backendPorts.map((backendPort, i) => new Server(i, backendPort, { cpus: cpus.load, flapMs }));
+  const running = /** @type {{ stop: () => Promise<void> }[]} */ ([...servers]);
+  let seed = 0;
+  const customers = async (/** @type {readonly import("./arrivals.mjs").Segment[]} */ segments) => {
+    const load = new Load({ port, segments, seed: ++seed, postShare, plainShed }, { dir, cpus: cpus.load });
+    running.unshift(load);
+    await load.ready();
+    return load;
+  };
+  try {
+    await Promise.all(servers.map((server) => server.start()));
+    const proxy = await startProxy({ port, adminPort, backendPorts, dir, cpus: cpus.proxy, fileLimit, pace });
+    running.unshift(proxy.running);
+    await (await customers([warmUp])).run(Date.now());
+    return await body({ servers, proxy, customers });
+  } finally {
+    await Promise.all(running.map((process) => process.stop()));
+    await nobodyListens([port, adminPort, ...backendPorts]);
+  }
 }
