@@ -130,7 +130,7 @@ Upstream spare (weighted-round-robin, 1 backend)
   10.0.0.4:80  weight 1, 100 %  at most 256 connections
   health: a connection every 5s; down after 3 failures in a row, up after 1 good
   when no backend has room: up to 1024 exchanges wait 1s
-  when an attempt fails: what was not sent goes elsewhere
+  when an attempt fails: its failure is final
   when a backend fails: it keeps its traffic
   time to connect 2s, to the response 30s, between parts of it 1m`,
   );

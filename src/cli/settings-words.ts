@@ -122,8 +122,9 @@ function queueWords({ max, timeout, target }: QueueSettings): string {
 }
 
 function retryWords(retry: RetrySettings): string {
+  if (retry === false) return "its failure is final";
   const unsent = "what was not sent goes elsewhere";
-  if (retry === false || retry.attempts === 1) return unsent;
+  if (retry.attempts === 1) return unsent;
   const { attempts, unsafeMethods, budget, perTryTimeout } = retry;
   const what = unsafeMethods ? "any request" : "what is idempotent";
   const each = perTryTimeout === Number.POSITIVE_INFINITY ? "" : ` ${timeWords(perTryTimeout)} each,`;

@@ -20,7 +20,6 @@ const failureKind = leaf<FailureKind, FailureKind>(
 function parseFailureKind(value: unknown): FailureKind | Wrong {
   if ((FAILURE_WORDS as readonly unknown[]).includes(value)) return value as FailureKind;
   const status = typeof value === "string" && /^\d{3}$/.test(value) ? Number(value) : value;
-  const code = "CONFIG_CHOICE";
   if (typeof status === "number") {
     if (Number.isInteger(status) && status >= 400 && status <= 599) return status;
     return {
@@ -31,7 +30,7 @@ function parseFailureKind(value: unknown): FailureKind | Wrong {
   }
   const near = typeof value === "string" ? suggest(value, FAILURE_WORDS) : undefined;
   const fix = near === undefined ? `Write ${listOf([...FAILURE_WORDS, "a status"])}` : `Did you mean ${near}?`;
-  return { code, wrong: `${describe(value)} is no kind of failure`, fix };
+  return { code: "CONFIG_CHOICE", wrong: `${describe(value)} is no kind of failure`, fix };
 }
 
 /** Each kind once. */
@@ -41,10 +40,12 @@ const fallback = z
   .strictObject({
     upstream: text(check.name)
       .optional()
-      .describe("Send the exchange to this upstream instead, with its own limits and its own fallback."),
+      .describe(
+        "Send the exchange to this upstream instead, within its own limits. A fallback of its own is not used then.",
+      ),
     respond: respond(503)
       .optional()
-      .describe("Answer without a backend. Beside `upstream`: where that one has no backend to offer either."),
+      .describe("Answer without a backend. Beside `upstream`: when that one has no backend left to try either."),
   })
   .meta({ anyOf: [{ required: ["upstream"] }, { required: ["respond"] }] });
 
@@ -75,11 +76,11 @@ export const circuitBreaker = z.union([
     openFor: duration({ min: "1ms", max: "1d" })
       .prefault("5s")
       .describe(
-        "How long an open circuit keeps a backend from traffic before `halfOpenRequests` attempts may try it. Each failed trial doubles it, give or take a little, so that not all workers try at once. Longer spares the backend, shorter notices sooner that it is well.",
+        "How long an open circuit keeps a backend from traffic before `halfOpenRequests` attempts may try it. Each failed trial doubles it. It is up to a tenth longer, at random, so that not all workers try at once. Longer spares the backend, shorter notices sooner that it is well.",
       ),
     maxOpenFor: duration({ min: "1ms", max: "24d" })
       .prefault("60s")
-      .describe("Longest that a circuit stays open, however many trials have failed."),
+      .describe("Longest that a circuit stays open, but for that tenth, however many trials have failed."),
     halfOpenRequests: integer({ min: 1, max: 1000 })
       .prefault(1)
       .describe(
@@ -88,7 +89,7 @@ export const circuitBreaker = z.union([
     fallback: fallback
       .optional()
       .describe(
-        "What becomes of an exchange when open circuits leave no backend for it. Without one, the answer is 503.",
+        "What becomes of an exchange when no backend is left to try: circuits are open, backends down or ejected, or attempts have failed.",
       ),
   }),
 ]);
@@ -180,11 +181,13 @@ export const retry = z.union([
   z.strictObject({
     attempts: integer({ min: 1, max: 100 })
       .prefault(2)
-      .describe("Most times that a request is sent, with the first. Connections that cannot be made do not count."),
+      .describe(
+        "Most times that a request is sent, with the first. An attempt that could not send any of it does not count.",
+      ),
     on: failureKinds
       .prefault(["connect", "reset", "timeout", "malformed", 502, 503])
       .describe(
-        "After what a request is sent again, in the words of `circuitBreaker.on`; never once the client has been sent some of the response.",
+        "After what a request goes to another backend, in the words of `circuitBreaker.on`; never once the client has been sent some of the response.",
       ),
     unsafeMethods: flag()
       .prefault(false)
@@ -201,8 +204,10 @@ export const retry = z.union([
       .describe("Retries that may run at a time whatever `budget` comes to."),
     perTryTimeout: duration({ min: "1ms", max: "24d", unlimited: true })
       .prefault("unlimited")
-      .describe("How long one attempt may take to begin its response before the next is made."),
-    backoff: backoff.prefault({}).describe("Pauses before retries. None before a request that was not sent at all."),
+      .describe("How long one attempt may take to begin its response, as long as another one may follow."),
+    backoff: backoff
+      .prefault({})
+      .describe("Pauses before a request is sent again. One of which nothing was sent yet goes on without."),
     bodyBytes: size({ min: "0", max: "64MiB" })
       .prefault("64KiB")
       .describe(
@@ -215,7 +220,7 @@ export const retry = z.union([
 export const slowStart = z.union([
   off,
   z.strictObject({
-    window: duration({ min: "1ms", max: "1d" }).prefault("30s").describe("How long until it has its whole weight."),
+    window: duration({ min: "2s", max: "1d" }).prefault("30s").describe("How long until it has its whole weight."),
     aggression: number({ min: 0.1, max: 100 })
       .prefault(1)
       .describe("1: the weight grows in a straight line; above 1: faster at first; below: slower at first."),

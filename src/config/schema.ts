@@ -339,7 +339,7 @@ const upstreamSchema = z
     retry: retry
       .prefault({})
       .describe(
-        "Sends a request again, to a backend that has not had it, when that is safe: its method is idempotent (GET, HEAD, OPTIONS, PUT, DELETE). `false`: never again. A request of which nothing was sent moves to another backend in any case.",
+        "Lets a request go on to a backend that has not had it: at once when nothing of it was sent, and a second time when that is safe, its method being idempotent (GET, HEAD, OPTIONS, PUT, DELETE). `false`: neither, the first failure is final.",
       ),
     concurrencyLimit: concurrencyLimit
       .prefault(false)
@@ -354,7 +354,7 @@ const upstreamSchema = z
     panicThreshold: panicThreshold
       .prefault(false)
       .describe(
-        "When fewer than this share of the backends are well, traffic goes to all of them, well or not: better than to bring down the rest. `false`: never.",
+        "When fewer than this share of the backends (of a tier) are well, traffic goes to all of them, down or ejected or not: better than to bring down the rest. `false`: never.",
       ),
     hedge: hedge
       .prefault(false)
