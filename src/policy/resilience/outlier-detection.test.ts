@@ -284,15 +284,19 @@ test("a host ten times slower than the others is ejected for its latency", () =>
   expect(bench.detector.ejection(bench.host("c"))!.reason).toMatch(/^p90 of \d+ ms, the median of all is \d+ ms$/);
 });
 
-test("attempts without a response say nothing of latency", () => {
-  const bench = new Bench("abc", {
-    consecutiveFailures: NEVER,
-    latency: { factor: 3, minimumBackends: 3, minimumRequests: 50 },
-  });
-  for (const name of "abc") bench.attempts(name, "+".repeat(50), 20);
-  bench.attempts("c", "-".repeat(500));
-  bench.until(10_000);
-  expect(bench.log).toEqual([]);
+test("attempts without a response neither hide that the responses are slow nor make up the volume", () => {
+  const options = { consecutiveFailures: NEVER, latency: { factor: 3, minimumBackends: 3, minimumRequests: 50 } };
+  for (const [responses, expected] of [
+    [50, ["c out 10000"]],
+    [49, []],
+  ] as const) {
+    const bench = new Bench("abcd", options);
+    for (const name of "abd") bench.attempts(name, "+".repeat(50), 20);
+    bench.attempts("c", "+".repeat(responses), 200);
+    bench.attempts("c", "-".repeat(500));
+    bench.until(10_000);
+    expect(bench.log, `${responses} responses`).toEqual(expected);
+  }
 });
 
 test("a good check ends an ejection at once, and nothing is held against the host but how often", () => {
