@@ -32,9 +32,7 @@ export function tierLoads(healthy: readonly number[], total: readonly number[], 
     health.reduce((sum, percent) => sum + percent, 0),
   );
   const loads = share(health, capacity);
-  const panic = total.map(
-    (backends, tier) => capacity < 100 && backends > 0 && healthy[tier]! / backends < panicThreshold,
-  );
+  const panic = total.map((backends, tier) => capacity < 100 && healthy[tier]! < panicThreshold * backends);
   const firstInPanic = panic.indexOf(true);
   if (capacity === 0 && firstInPanic !== -1) loads[firstInPanic] = 100;
   return { loads, panic };
@@ -62,20 +60,16 @@ function share(health: readonly number[], capacity: number): number[] {
  */
 export class TierRotation {
   #loads: number[] = [];
-  /** How far each tier is behind its share (above 0) or ahead of it, in percent; they add up to 0. */
+  /** How far each tier is behind its share (above 0) or ahead of it, in percent. */
   #credits: number[] = [];
   /** The one that has all of the load, which is so nearly always; -1 when they share it, or none has any. */
   #only = -1;
 
-  /** Sets the {@link TierLoads.loads}. Tiers that go on sharing keep what they are owed: the cycle does not restart. */
+  /** Sets the {@link TierLoads.loads}. Every tier keeps what it is owed, also while it has no load. */
   update(loads: readonly number[]): void {
-    const credits = loads.map((load, tier) => (load > 0 ? (this.#credits[tier] ?? 0) : 0));
-    const sharing = loads.filter((load) => load > 0).length;
-    // What a tier that left was owed, or owed itself, the others share.
-    const surplus = credits.reduce((sum, credit) => sum + credit, 0) / sharing;
-    for (let tier = 0; tier < loads.length; tier++) if (loads[tier]! > 0) credits[tier]! -= surplus;
     this.#loads = loads.slice();
-    this.#credits = credits;
+    this.#credits = loads.map((_, tier) => this.#credits[tier] ?? 0);
+    const sharing = loads.filter((load) => load > 0).length;
     this.#only = sharing === 1 ? loads.findIndex((load) => load > 0) : -1;
   }
 

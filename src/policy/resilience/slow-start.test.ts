@@ -19,6 +19,11 @@ test.each([
   expect(weightFactor(sinceMs, { ...options, aggression })).toBeCloseTo(factor, 3);
 });
 
+test("it is never more than the whole weight", () => {
+  for (let sinceMs = 59_990; sinceMs <= 60_010; sinceMs++)
+    expect(weightFactor(sinceMs, options)).toBeLessThanOrEqual(1);
+});
+
 test("it begins with the least weight, and leaves it when the line has risen so far", () => {
   expect(weightFactor(0, options)).toBe(0.1);
   expect(weightFactor(5_999, options)).toBe(0.1);
