@@ -14,7 +14,7 @@ const help = `npm run bench:faults -- [options]
 
   --faults a,b    only these: ${faults.map(({ health }) => health).join(", ")}
   --seconds S     of load for each (default 10)
-  --quick         two seconds for each; judges only what does not depend on the machine's speed
+  --quick         a second for each, isolation on; judges only what does not depend on the machine's speed
   --write-docs    put the table into docs/reliability.md
 `;
 
@@ -50,7 +50,7 @@ try {
 
 /** @returns {Promise<number>} exit code */
 async function main() {
-  const seconds = Number(options.seconds ?? (options.quick ? 2 : 10));
+  const seconds = Number(options.seconds ?? (options.quick ? 1 : 10));
   if (!(seconds >= 1 && seconds <= 600)) throw new Missing(`--seconds ${options.seconds}: from 1 to 600\n${help}`);
   const wanted = options.faults?.split(",");
   const unknown = wanted?.filter((name) => !faults.some(({ health }) => health === name)) ?? [];
@@ -59,10 +59,16 @@ async function main() {
   const cpus = divideCpus();
   if (cpus.proxy.length === 0) console.error("bench:faults: a single core (or no taskset): figures are rough");
   pinSelf(cpus.load);
-  const settings = { pace, cpus, fileLimit: raiseFileLimit(), flapMs: options.quick ? 600 : 3000 };
+  const settings = {
+    pace,
+    cpus,
+    fileLimit: raiseFileLimit(),
+    warmUpMs: options.quick ? 300 : 2000,
+    flapMs: options.quick ? 300 : 3000,
+  };
   const results = [];
   for (const fault of faults.filter(({ health }) => wanted?.includes(health) ?? true)) {
-    for (const isolation of [true, false]) {
+    for (const isolation of options.quick ? [true] : [true, false]) {
       const candidate = {
         plainShed: false,
         start: (/** @type {import("../shop/proxies.mjs").Setting} */ setting) => startSpillway(setting, { isolation }),

@@ -7,13 +7,13 @@ import { at, loss, normalPerSecond, phases, segments } from "./story.mjs";
 /**
  * @param {import("../shop/proxies.mjs").Candidate} candidate
  * @param {{ minuteMs: number, cpus: { proxy: readonly number[], load: readonly number[] }, fileLimit: number,
- *   say: (text: string) => void }} settings
+ *   warmUpMs: number, say: (text: string) => void }} settings
  * @returns {Promise<import("./figures.mjs").Day>}
  */
-export async function saleDay(candidate, { minuteMs, cpus, fileLimit, say }) {
+export async function saleDay(candidate, { minuteMs, cpus, fileLimit, warmUpMs, say }) {
   return await withShop(
     candidate,
-    { cpus, fileLimit, pace: minuteMs / 60_000 },
+    { cpus, fileLimit, warmUpMs, pace: minuteMs / 60_000, flapMs: 0 },
     async ({ servers, proxy, customers }) => {
       const load = await customers(segments(minuteMs));
       const beginAt = Date.now() + 200;

@@ -132,6 +132,7 @@ export function figures(day) {
     lagP99: quantile(answers.lagMs, 0.99),
     lagMax: quantile(answers.lagMs, 1),
     connections: answers.connections,
+    loadCores: answers.cores,
     reasons,
   };
 }

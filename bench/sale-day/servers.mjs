@@ -23,7 +23,8 @@ export function servers({ sights }, bucketMs, count) {
       const received = (to?.received[server] ?? 0) - (from?.received[server] ?? 0);
       const ms = Math.max(1, (to?.at ?? 0) - (from?.at ?? 0));
       const load = (received * 1000) / ms / capacity;
-      const state = to?.alive[server] === false ? "lost" : isOut(to?.states[server]) && received === 0 ? "out" : "in";
+      const isLost = from?.alive[server] === false && to?.alive[server] === false;
+      const state = isLost ? "lost" : isOut(to?.states[server]) && received === 0 ? "out" : "in";
       return { state: /** @type {Cell["state"]} */ (state), load };
     });
     return { name, cells };

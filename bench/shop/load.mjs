@@ -34,6 +34,7 @@ import { arrivals } from "./arrivals.mjs";
  * @property {string[]} reasons status and reason, or how the connection broke
  * @property {number[]} lagMs by how much it was sent late
  * @property {number} connections most that were open at a time
+ * @property {number} cores how many it kept busy
  */
 
 /** Customers wait for a connection beyond this. */
@@ -48,6 +49,7 @@ const why = new Uint8Array(atMs.length);
 const reasons = /** @type {string[]} */ ([]);
 const counts = [0, 0, 0, 0];
 let beginMs = 0;
+let spentBefore = process.cpuUsage();
 let next = 0;
 /** All before this one are settled or have been given up. */
 let oldest = 0;
@@ -174,6 +176,7 @@ function tick() {
 }
 
 function finish() {
+  const { user, system } = process.cpuUsage(spentBefore);
   const list = (/** @type {ArrayLike<number>} */ values, digits = 2) =>
     Array.from(values, (value) => Number(value.toFixed(digits)));
   const answers = /** @type {Answers} */ ({
@@ -185,6 +188,7 @@ function finish() {
     reasons,
     lagMs: list(lagMs),
     connections: mostOpen,
+    cores: (user + system) / 1000 / now(),
   });
   writeFileSync(settings.file, JSON.stringify(answers));
   console.log("done");
@@ -195,6 +199,7 @@ createInterface({ input: process.stdin })
   .on("line", (line) => {
     // Both clocks are read at once; from here on only the monotonic one counts.
     beginMs = performance.now() + Number(line.split(" ")[1]) - Date.now();
+    spentBefore = process.cpuUsage();
     setTimeout(tick, Math.max(0, -now()));
     setInterval(() => console.log(JSON.stringify(counts)), 1000);
   })

@@ -164,13 +164,13 @@ export function watch(servers, proxy, beginAt) {
 
 /** How many cores a process keeps busy from now on. @param {number} pid */
 export function coresOf(pid) {
-  const before = cpuTime(pid);
+  const before = cpuTime(pid).runNs;
   const since = performance.now();
-  return () => (cpuTime(pid).runNs - before.runNs) / 1e6 / (performance.now() - since);
+  return () => (cpuTime(pid).runNs - before) / 1e6 / (performance.now() - since);
 }
 
 /** Code that was never run is slow in every language but C, and no day begins with a proxy just started. */
-const warmUp = { ms: 2000, perSecond: 400 };
+const warmUpPerSecond = 400;
 /** One of ten visitors buys. */
 const postShare = 0.1;
 
@@ -186,11 +186,11 @@ const postShare = 0.1;
  * of them stays.
  * @template T
  * @param {Omit<import("./proxies.mjs").Candidate, "id" | "label">} candidate
- * @param {{ pace: number, cpus: { proxy: readonly number[], load: readonly number[] }, fileLimit: number, flapMs?: number }} settings
+ * @param {{ pace: number, cpus: { proxy: readonly number[], load: readonly number[] }, fileLimit: number, warmUpMs: number, flapMs: number }} settings
  * @param {(shop: Shop) => Promise<T>} body
  * @returns {Promise<T>}
  */
-export async function withShop({ start: startProxy, plainShed }, { pace, cpus, fileLimit, flapMs = 3000 }, body) {
+export async function withShop({ start: startProxy, plainShed }, { pace, cpus, fileLimit, warmUpMs, flapMs }, body) {
   const dir = ownDirectory();
   const [port = 0, adminPort = 0, ...backendPorts] = await lastingPorts(2 + names.length);
   const servers = backendPorts.map((backendPort, i) => new Server(i, backendPort, { cpus: cpus.load, flapMs }));
@@ -206,7 +206,7 @@ export async function withShop({ start: startProxy, plainShed }, { pace, cpus, f
     await Promise.all(servers.map((server) => server.start()));
     const proxy = await startProxy({ port, adminPort, backendPorts, dir, cpus: cpus.proxy, fileLimit, pace });
     running.unshift(proxy.running);
-    await (await customers([warmUp])).run(Date.now());
+    await (await customers([{ ms: warmUpMs, perSecond: warmUpPerSecond }])).run(Date.now());
     return await body({ servers, proxy, customers });
   } finally {
     await Promise.all(running.map((process) => process.stop()));
