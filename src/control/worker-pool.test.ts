@@ -259,7 +259,7 @@ test("inspection asks those that run", async () => {
   await pool.start();
   threads[1]!.die("boom");
   const inspected = pool.inspect();
-  const inspection = { clientConnections: 3, exchanges: 1, tunnels: 0, backends: [] };
+  const inspection = { clientConnections: 3, exchanges: 1, tunnels: 0, waiting: 0, backends: [] };
   threads[0]!.say({ type: "inspected", inspection });
   expect(await inspected).toEqual([inspection]);
 });

@@ -107,6 +107,11 @@ export const SHED_REASONS: readonly ShedReason[] = [
   "connections",
 ];
 
+/** Whether what a request was answered for is one of them. */
+export function isShedReason(reason: string): reason is ShedReason {
+  return (SHED_REASONS as readonly string[]).includes(reason);
+}
+
 /** In the order of their cells. */
 export const TIMEOUT_PHASES: readonly TimeoutPhase[] = ["queue", "connect", "response", "body", "route"];
 

@@ -25,6 +25,8 @@ export interface BodyRelayInit {
   readonly limits: ChunkedLimits;
   /** Most data bytes; more are refused with 413. */
   readonly maxBytes?: number;
+  /** A body of up to so many bytes is kept, framing included, so that it can be written again. Default: none is. */
+  readonly keepBytes?: number;
 }
 
 /**
@@ -39,7 +41,10 @@ export class BodyRelay {
   readonly #encoding: Encoding;
   readonly #maxBytes: number;
   readonly #decoder: ChunkedDecoder | undefined;
+  readonly #keepBytes: number;
   #sink: Connection | undefined;
+  /** All of the body so far, while it is short enough to be kept. */
+  #keptText: string | undefined;
   #left: number;
   /** Own buffer the source reads into, while pieces are large. */
   #bulk: Buffer | undefined;
@@ -58,11 +63,21 @@ export class BodyRelay {
   blocked = false;
   refusal: Refusal | undefined;
 
-  constructor({ buffers, source, framing, encoding, limits, maxBytes = Number.POSITIVE_INFINITY }: BodyRelayInit) {
+  constructor({
+    buffers,
+    source,
+    framing,
+    encoding,
+    limits,
+    maxBytes = Number.POSITIVE_INFINITY,
+    keepBytes = 0,
+  }: BodyRelayInit) {
     this.#buffers = buffers;
     this.#source = source;
     this.#encoding = encoding;
     this.#maxBytes = maxBytes;
+    this.#keepBytes = keepBytes;
+    if (keepBytes > 0 && framing <= keepBytes) this.#keptText = "";
     this.untilClose = framing === UNTIL_CLOSE;
     this.#left = framing === UNTIL_CLOSE ? Number.POSITIVE_INFINITY : framing;
     if (framing === CHUNKED) this.#decoder = new ChunkedDecoder(limits, encoding === "data-only");
@@ -74,6 +89,18 @@ export class BodyRelay {
   /** Whether it knows where to write to. */
   get opened(): boolean {
     return this.#sink !== undefined;
+  }
+
+  /** Whether all of the body so far is still there, so that {@link rewind} is possible. */
+  get rewindable(): boolean {
+    return this.#keptText !== undefined;
+  }
+
+  /** The sink is gone: the body begins anew with the next one that is opened. */
+  rewind(): void {
+    this.#sink = undefined;
+    this.head = this.#keptText!;
+    this.blocked = false;
   }
 
   /** Where the body goes. What was taken before is written with the next piece, or by `flush`. */
@@ -141,19 +168,27 @@ export class BodyRelay {
     if (this.#lent !== undefined) this.#buffers.dropBulk();
     this.#bulk = this.#lent = undefined;
     this.head = "";
+    this.#keptText = undefined;
     this.done = true;
   }
 
   #pass(bytes: Buffer, from: number, to: number): void {
     const size = to - from;
     const sink = this.#sink;
+    if (this.#keptText !== undefined && this.#keptText.length + size > this.#keepBytes) this.#keptText = undefined;
     if (this.#encoding === "chunked") {
       this.#writeText(`${size.toString(16)}\r\n${latin1(bytes, from, to)}\r\n`);
     } else if (sink !== undefined && bytes === this.#bulk && this.head === "") {
       this.written += size;
       if (!sink.writeLent(bytes.subarray(from, to))) this.#block();
       else if (size < BULK_UNTIL_BYTES && !this.done) this.#leaveBulk();
-    } else if (sink !== undefined && size >= BULK_FROM_BYTES && !this.blocked && this.#enterBulk(size)) {
+    } else if (
+      sink !== undefined &&
+      size >= BULK_FROM_BYTES &&
+      !this.blocked &&
+      this.#keptText === undefined &&
+      this.#enterBulk(size)
+    ) {
       const bulk = this.#bulk!;
       const at = this.head === "" ? 0 : bulk.write(this.head, "latin1");
       this.head = "";
@@ -182,6 +217,9 @@ export class BodyRelay {
   }
 
   #writeText(text: string): void {
+    if (this.#keptText !== undefined) {
+      this.#keptText = this.#keptText.length + text.length > this.#keepBytes ? undefined : this.#keptText + text;
+    }
     const whole = this.head + text;
     if (this.#sink === undefined) {
       this.head = whole;

@@ -1,3 +1,4 @@
+import { parseDeadline } from "../policy/resilience/deadline.ts";
 import type { Timer } from "../time/clock.ts";
 import { CR, LF } from "../wire/bytes.ts";
 import { INCOMPLETE, REFUSED } from "../wire/fields.ts";
@@ -320,6 +321,12 @@ export class ClientSession implements ConnectionHandler {
     const { requestId } = head;
     if (this.#trusted && requestId !== "" && requestId.length <= 200) return requestId;
     return this.services.requestIds.next();
+  }
+
+  /** Milliseconds that a trusted proxy says are left for a request; Infinity when nobody says so. */
+  timeLeft(head: RequestHead): number {
+    if (!this.#trusted || head.deadline === "") return Number.POSITIVE_INFINITY;
+    return parseDeadline(head.deadline) ?? Number.POSITIVE_INFINITY;
   }
 
   /** The fields that a backend gets of this request: those that came, and those that tell of the client. */

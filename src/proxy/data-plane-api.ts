@@ -73,7 +73,7 @@ export interface BackendInspection {
   readonly idle: number;
   readonly busy: number;
   readonly opening: number;
-  /** Exchanges waiting for a connection. */
+  /** Exchanges for which a connection is being opened. */
   readonly waiting: number;
 }
 
@@ -82,6 +82,8 @@ export interface DataPlaneInspection {
   readonly clientConnections: number;
   readonly exchanges: number;
   readonly tunnels: number;
+  /** Exchanges that wait until a backend has room. */
+  readonly waiting: number;
   readonly backends: readonly BackendInspection[];
 }
 

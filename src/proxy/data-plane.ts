@@ -66,6 +66,7 @@ class NetDataPlane implements DataPlane {
       buffers: transport.buffers,
       requestIds: new RequestIds(random),
       accessLog: format === "off" ? undefined : new AccessLog(format, clock, (line) => events.accessLog(line)),
+      runtimes: new Map(),
       draining: false,
       exchanges: 0,
       tunnels: 0,
@@ -74,7 +75,7 @@ class NetDataPlane implements DataPlane {
       },
       date: dateSource(clock),
     };
-    const context = { services: this.#services, transport, counts: init.counts };
+    const context = { services: this.#services, transport, counts: init.counts, runtimes: this.#services.runtimes };
     const slots = assignSlots(settings);
     const byName = new Map<string, UpstreamRuntime>();
     Object.entries(settings.upstreams).forEach(([name, upstream], index) => {
@@ -82,6 +83,7 @@ class NetDataPlane implements DataPlane {
       byName.set(name, new UpstreamRuntime(name, index, upstream, own, context));
     });
     this.#upstreams = [...byName.values()];
+    for (const upstream of this.#upstreams) upstream.linkFallback((name) => byName.get(name)!);
     for (const upstream of this.#upstreams) {
       for (const runtime of upstream.backends.values()) this.#bySlot.set(runtime.backend.slot, { runtime, upstream });
     }
@@ -185,6 +187,7 @@ class NetDataPlane implements DataPlane {
       clientConnections: this.#listeners.reduce((sum, { connections }) => sum + connections, 0),
       exchanges: this.#services.exchanges,
       tunnels: this.#services.tunnels,
+      waiting: this.#upstreams.reduce((sum, { upstream }) => sum + upstream.queue.size, 0),
       backends: [...this.#bySlot.values()].map(({ runtime: { backend, pool } }) => {
         const { idle, busy, opening, waiting } = pool.stats;
         return { slot: backend.slot, idle, busy, opening, waiting };

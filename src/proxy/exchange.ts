@@ -1,8 +1,12 @@
+import { isShedReason } from "../metrics/layout.ts";
 import type { Outcome, Progress } from "../policy/model/outcome.ts";
+import { retryAfterMs } from "../policy/resilience/retry-after.ts";
+import { priorityOf } from "../policy/route/priority.ts";
 import { rewriteTarget } from "../policy/route/rewrite.ts";
 import { chooseSplit, type Route } from "../policy/route/route.ts";
-import { type AnswerReason, Dispatch, type Step } from "../policy/upstream/dispatch.ts";
+import { Dispatch, type DispatchEvent, type DispatchOwner, type Step } from "../policy/upstream/dispatch.ts";
 import { mayRepeat } from "../policy/upstream/repeat.ts";
+import type { Timer } from "../time/clock.ts";
 import { latin1 } from "../wire/bytes.ts";
 import { REFUSALS } from "../wire/refusal.ts";
 import type { RequestHead } from "../wire/request-head.ts";
@@ -15,21 +19,22 @@ import { requestText } from "./request-text.ts";
 import { type Answer, answerText, encodingFor, interimText, responseText } from "./response-text.ts";
 import type { Services } from "./services.ts";
 import { Tunnel } from "./tunnel.ts";
-import { RESPONSE_LIMITS, type UpstreamRuntime } from "./upstream-runtime.ts";
+import { type FixedResponse, RESPONSE_LIMITS, type UpstreamRuntime } from "./upstream-runtime.ts";
 
 /** A body up to this size that came whole with its head is written with it, as one string. */
 const WHOLE_BODY_BYTES = 64 * 1024;
+const RETRY_AFTER = /(?:^|\r\n)retry-after:[ \t]*([^\r]*?)[ \t]*\r\n/i;
 /** What is written down of an exchange whose client left before it was answered; nobody is sent it. */
 const CLIENT_LEFT = 499;
 
 /**
  * One request and its response, from first byte in to last byte out. It reads in the order of a request's way:
  * route -> dispatch -> attempt -> send -> relay the response -> settle. The decisions on that way are `Dispatch`'s; an
- * `Attempt` has the connection.
+ * `Attempt` has the connection. Now and then there are two attempts at a time, until the first of them answers.
  *
- * Whatever ends it ends it once, in `#end`, after its attempt.
+ * Whatever ends it ends it once, in `#end`, after its attempts.
  */
-export class Exchange implements RequestReader, AttemptOwner {
+export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   readonly session: ClientSession;
   readonly head: RequestHead;
   readonly startedMs: number;
@@ -40,12 +45,21 @@ export class Exchange implements RequestReader, AttemptOwner {
   route: Route<UpstreamRuntime> | undefined;
   /** Of the response the client gets; 0 before there is one. */
   status = 0;
+  /** When it has to be over; Infinity: whenever it is. */
+  deadlineMs = Number.POSITIVE_INFINITY;
+  /** Lines of the response head that tell the client of its rate limit. */
+  limitFields = "";
   /** A word for the log: why Spillway answered by itself, or why the response broke off. */
   reason = "";
   readonly #services: Services;
   #upstream: UpstreamRuntime | undefined;
   #dispatch: Dispatch | undefined;
+  /** The one that answers, or began first. */
   #attempt: Attempt | undefined;
+  /** One beside it: whichever answers first counts. */
+  #second: Attempt | undefined;
+  /** For what the dispatch waits for. */
+  #timer: Timer | undefined;
   #responding = false;
   #began = false;
   #over = false;
@@ -75,7 +89,7 @@ export class Exchange implements RequestReader, AttemptOwner {
   }
 
   get upstreamName(): string {
-    return this.#upstream?.upstream.name ?? "";
+    return this.#dispatch?.upstream.name ?? this.#upstream?.upstream.name ?? "";
   }
 
   get attempts(): number {
@@ -120,13 +134,37 @@ export class Exchange implements RequestReader, AttemptOwner {
     if (head.framing > limits.bodyBytes) this.#answer(413, REFUSALS.bodyBytes.code);
     else if (route === undefined) this.#answer(404, "no-route");
     else if (route.rewrites && !this.#rewrite(route)) this.#answer(400, "path-leaves-prefix");
-    else if (upstream === undefined) this.#answerByRoute(route);
-    else {
-      if (route.timeoutMs !== Number.POSITIVE_INFINITY) session.limitExchange(route.timeoutMs);
-      this.#dispatch = new Dispatch(upstream.upstream, head);
-      this.#decide(this.#dispatch, (dispatch) => dispatch.begin(this.startedMs));
+    else if (route.rateLimit === false || this.#withinRate(route)) {
+      if (upstream === undefined) this.#answerByRoute(route);
+      else this.#dispatchTo(upstream, route);
     }
     return at;
+  }
+
+  #withinRate(route: Route<UpstreamRuntime>): boolean {
+    const rate = this.session.listener.rateLimitOf(route).take(this.head, this.startedMs);
+    if (rate === undefined) return true;
+    this.limitFields = rate.fields;
+    if (rate.allowed) return true;
+    this.#services.stripe.shed("rate");
+    this.#answer(429, "rate", { retryAfter: rate.retryAfter, because: "rate" });
+    return false;
+  }
+
+  #dispatchTo(upstream: UpstreamRuntime, route: Route<UpstreamRuntime>): void {
+    const { head, session } = this;
+    const limitMs = Math.min(route.timeoutMs, session.timeLeft(head));
+    if (limitMs !== Number.POSITIVE_INFINITY) {
+      session.limitExchange(limitMs);
+      this.deadlineMs = this.startedMs + limitMs;
+    }
+    const dispatch = new Dispatch(upstream.upstream, head, {
+      owner: this,
+      priority: priorityOf(route.priority, head),
+      deadlineMs: this.deadlineMs,
+    });
+    this.#dispatch = dispatch;
+    this.#decide(dispatch, () => dispatch.begin(this.startedMs));
   }
 
   #upstreamOf({ action }: Route<UpstreamRuntime>): UpstreamRuntime | undefined {
@@ -161,43 +199,110 @@ export class Exchange implements RequestReader, AttemptOwner {
       encoding: "as-is",
       limits: session.listener.limits,
       maxBytes: session.listener.limits.bodyBytes,
+      keepBytes: this.#keepBytes,
     });
     return from;
   }
 
-  /** Asks the policy, and does what it says. A balancer of the user's that throws fails its exchange, nothing else. */
-  #decide(dispatch: Dispatch, ask: (dispatch: Dispatch) => Step): void {
+  /** How much of a body is kept in case that it has to be sent again. */
+  get #keepBytes(): number {
+    const retry = this.#upstream?.settings.retry ?? false;
+    if (retry === false || retry.attempts < 2) return 0;
+    return retry.unsafeMethods || mayRepeat(this.method) ? retry.bodyBytes : 0;
+  }
+
+  /** Asks the policy, and does what it says. */
+  #decide(dispatch: Dispatch, ask: () => Step): void {
     let step: Step;
     try {
-      step = ask(dispatch);
+      step = ask();
     } catch (error) {
-      this.#services.events.log("error", "policy-threw", `a policy threw: ${String(error)}`);
-      if (this.responding) this.#cut("policy-threw");
-      else this.#answer(500, "policy-threw");
-      return;
+      return this.threw(error);
     }
+    this.#act(dispatch, step);
+  }
+
+  proceed(step: Step): void {
+    this.#upstream!.count();
+    if (!this.#over) this.#act(this.#dispatch!, step);
+  }
+
+  /** A balancer of the user's that throws fails its exchange, nothing else. */
+  threw(error: unknown): void {
+    this.#services.events.log("error", "policy-threw", `a policy threw: ${String(error)}`);
+    if (this.responding) this.#cut("policy-threw");
+    else this.#answer(500, "policy-threw");
+  }
+
+  counted(event: DispatchEvent): void {
+    const { stripe } = this.#services;
+    const { index } = this.#upstream!;
+    if (event === "moved") stripe.moved(index);
+    else if (event === "retried") stripe.retried(index);
+    else if (event === "retry-denied") stripe.retryDenied(index);
+    else if (event === "fell-back") stripe.fellBack(index);
+    else if (event === "hedged") stripe.hedged(index);
+    else stripe.hedgeWon(index);
+  }
+
+  #act(dispatch: Dispatch, step: Step): void {
     if (step === "try") this.#try(dispatch);
-    else if (step === "answer") this.#answerFor(dispatch.status, dispatch.reason, dispatch.retryAfterSeconds);
+    else if (step === "wait") this.#wait(dispatch);
+    else if (step === "answer") this.#answerFor(dispatch);
     else if (!this.#over) this.#cut(dispatch.reason);
   }
 
   #try(dispatch: Dispatch): void {
-    const attempt = new Attempt(this, this.#upstream!.backends.get(dispatch.backend!)!, this.#services);
-    this.#attempt = attempt;
+    const attempt = new Attempt(this, dispatch.attempt!, this.#services);
+    if (this.#attempt === undefined) this.#attempt = attempt;
+    else this.#second = attempt;
+    if (
+      dispatch.hedgeAtMs !== Number.POSITIVE_INFINITY &&
+      this.#requestBody === undefined &&
+      this.head.upgrade === ""
+    ) {
+      this.#wakeAt(dispatch.hedgeAtMs);
+    }
     attempt.begin(this.#requestBody === undefined && mayRepeat(this.method));
     if (attempt.waiting && this.requestUnread) this.session.connection.pause();
   }
 
+  /** For room, for the end of a back-off, or for an attempt that still runs. */
+  #wait(dispatch: Dispatch): void {
+    if (this.#attempt !== undefined) return;
+    this.#upstream!.count();
+    if (dispatch.wakeAtMs !== Number.POSITIVE_INFINITY) this.#wakeAt(dispatch.wakeAtMs);
+    this.session.awaitNothing();
+    if (this.requestUnread) this.session.connection.pause();
+  }
+
+  #wakeAt(atMs: number): void {
+    this.#timer ??= this.#services.clock.timer(() => this.#woken());
+    this.#timer.set(Math.max(0, atMs - this.#services.clock.now()));
+  }
+
+  #woken(): void {
+    const dispatch = this.#dispatch!;
+    const now = this.#services.clock.now();
+    if (this.#attempt === undefined) return this.#decide(dispatch, () => dispatch.wake(now));
+    try {
+      if (!this.responding && dispatch.hedge(now)) this.#try(dispatch);
+    } catch (error) {
+      // The first attempt runs on.
+      this.#services.events.log("error", "policy-threw", `a policy threw: ${String(error)}`);
+    }
+  }
+
   send(attempt: Attempt, connection: BackendConnection, reused: boolean): void {
-    const { settings } = this.#upstream!;
-    const { authority, backend } = attempt.runtime;
+    const { authority, backend, upstream } = attempt.runtime;
+    const { settings } = upstream;
     const text = requestText(this, settings.hostHeader, authority, backend.id);
     const body = this.#requestBody;
     if (body === undefined) {
       const message = this.#bodyText === "" ? text : text + this.#bodyText;
       if (reused && mayRepeat(this.method)) attempt.mayReplay(message);
       connection.connection.write(message);
-      connection.expectWithin(settings.timeouts.response);
+      connection.expectWithin(this.#responseMs(attempt));
       return;
     }
     body.head = text + body.head;
@@ -208,8 +313,13 @@ export class Exchange implements RequestReader, AttemptOwner {
     if (body.done || !body.blocked) this.session.connection.resume();
   }
 
-  unconnected(outcome: Outcome): void {
-    this.#attemptEnded(outcome);
+  unconnected(attempt: Attempt, outcome: Outcome): void {
+    this.#attemptEnded(attempt, outcome);
+  }
+
+  /** How long the backend may take to begin its answer. */
+  #responseMs({ runtime }: Attempt): number {
+    return Math.min(runtime.upstream.settings.timeouts.response, this.#dispatch!.perTryTimeoutMs);
   }
 
   // From the client.
@@ -228,11 +338,13 @@ export class Exchange implements RequestReader, AttemptOwner {
 
   /** Some of the body went on its way: who is waited for now? */
   #requestMoved(body: BodyRelay): void {
-    const { timeouts } = this.#upstream!.settings;
+    const attempt = this.#attempt;
+    if (attempt === undefined) return;
+    const { timeouts } = attempt.runtime.upstream.settings;
     if (body.done) {
       this.session.awaitNothing();
       if (this.#responseBody?.blocked !== true) {
-        this.#attempt?.connection?.expectWithin(this.responding ? timeouts.idle : timeouts.response);
+        attempt.connection?.expectWithin(this.responding ? timeouts.idle : this.#responseMs(attempt));
       }
     } else if (body.blocked) {
       this.session.awaitNothing();
@@ -266,35 +378,36 @@ export class Exchange implements RequestReader, AttemptOwner {
     this.#refuse(408, "body-timeout");
   }
 
-  /** The route's time is over. */
+  /** Its time is over. */
   routeLate(): void {
     const cut = this.responding;
+    if (this.#attempt === undefined) this.#services.stripe.timeout("route");
     this.#dropAttempt("timeout");
     if (cut) this.#cut("route-timeout");
-    else this.#answer(504, "route-timeout");
+    else this.#answer(504, "route-timeout", { because: "route-timeout" });
   }
 
   // From the backend.
 
-  interim(head: ResponseHead): void {
-    this.heard();
+  interim(attempt: Attempt, head: ResponseHead): void {
+    if (attempt !== this.#attempt) return;
     const { connection } = this.session;
     connection.flush();
     // Hints are not worth waiting for a client that does not read; 100 is.
     const wanted = head.status === 100 || !connection.unsent;
     if (this.head.minor === 1 && wanted) this.session.write(interimText(head));
-    if (!this.requestUnread) this.#attempt?.connection?.expectWithin(this.#upstream!.settings.timeouts.response);
+    if (!this.requestUnread) attempt.connection?.expectWithin(this.#responseMs(attempt));
   }
 
-  switched(head: ResponseHead, bytes: Buffer, from: number, to: number): void {
-    if (this.head.upgrade === "" || head.upgrade === "") return this.malformed("unwanted-101");
-    const connection = this.#beginResponse(101);
+  switched(attempt: Attempt, head: ResponseHead, bytes: Buffer, from: number, to: number): void {
+    if (this.head.upgrade === "" || head.upgrade === "") return this.malformed(attempt, "unwanted-101");
+    const connection = this.#beginResponse(attempt, 101);
     const services = this.#services;
     services.exchanges--;
     services.tunnels++;
     services.stripe.exchangeEnded(this.#upstream!.index, 101, false, services.clock.now() - this.startedMs);
     services.stripe.tunnelOpened();
-    this.#switchedAfterMs = this.#attempt!.elapsedMs;
+    this.#switchedAfterMs = attempt.elapsedMs;
     this.session.write(responseText(this, head, true, "as-is"));
     const tunnel = new Tunnel(this, connection, services);
     this.#tunnel = tunnel;
@@ -311,8 +424,9 @@ export class Exchange implements RequestReader, AttemptOwner {
     this.#end(101, false);
   }
 
-  responded(head: ResponseHead, bytes: Buffer, from: number, to: number): void {
-    const connection = this.#beginResponse(head.status);
+  responded(attempt: Attempt, head: ResponseHead, bytes: Buffer, from: number, to: number): void {
+    if (head.status >= 400 && this.#tryAgainFor(attempt, head, to - from)) return;
+    const connection = this.#beginResponse(attempt, head.status);
     const { session } = this;
     this.#reusable = head.keepAlive;
     // A request that is still coming would follow the response on this connection: better to say now that none can.
@@ -342,11 +456,30 @@ export class Exchange implements RequestReader, AttemptOwner {
     this.responseBytes(bytes, from, to);
   }
 
-  #beginResponse(status: number): BackendConnection {
-    this.heard();
+  /** Whether the response is one to drop, for a better one from another backend. */
+  #tryAgainFor(attempt: Attempt, head: ResponseHead, bodyBytes: number): boolean {
+    const dispatch = this.#dispatch!;
+    if (this.requestUnread || this.#second !== undefined) return false;
+    dispatch.replayable = this.#requestBody?.rewindable !== false;
+    const asked = RETRY_AFTER.exec(head.kept)?.[1];
+    const waitMs = asked === undefined ? undefined : retryAfterMs(asked, this.#services.clock.wallTime());
+    if (!dispatch.wantsRetry(head.status, waitMs)) return false;
+    const whole = head.framing === bodyBytes && head.keepAlive;
+    this.#attemptEnded(attempt, { kind: "success", status: head.status, durationMs: attempt.elapsedMs }, whole);
+    return true;
+  }
+
+  #beginResponse(attempt: Attempt, status: number): BackendConnection {
+    const loser = this.#dispatch!.responded(status, this.#services.clock.now(), attempt.ticket);
+    if (loser !== undefined) {
+      const other = attempt === this.#attempt ? this.#second! : this.#attempt!;
+      other.end({ kind: "cancelled", durationMs: other.elapsedMs }, false);
+      this.#attempt = attempt;
+      this.#second = undefined;
+    }
     this.#responding = true;
     this.status = status;
-    return this.#attempt!.connection!;
+    return attempt.connection!;
   }
 
   responseBytes(bytes: Buffer, from: number, to: number): void {
@@ -355,7 +488,7 @@ export class Exchange implements RequestReader, AttemptOwner {
     if (body.refusal !== undefined) {
       this.reason = body.refusal.code;
       if (body.written === 0) this.#unbegin();
-      return this.#attemptFailed("malformed");
+      return this.#attemptFailed(this.#attempt!, "malformed");
     }
     if (body.done) {
       if (at < to) this.#reusable = false;
@@ -369,7 +502,7 @@ export class Exchange implements RequestReader, AttemptOwner {
   }
 
   #responseMoved(): void {
-    this.#attempt?.connection?.expectWithin(this.#upstream!.settings.timeouts.idle);
+    this.#attempt?.connection?.expectWithin(this.#attempt.runtime.upstream.settings.timeouts.idle);
     // A client that takes what it is sent is not slow, even where its own body stands still.
     if (this.requestUnread && this.#requestBody?.blocked === false) this.session.expectBody();
   }
@@ -381,57 +514,61 @@ export class Exchange implements RequestReader, AttemptOwner {
     this.#responseBody = undefined;
   }
 
-  /** The backend has begun to answer, so it has the request. */
-  heard(): void {
-    this.#attempt?.heard();
-  }
-
-  backendDrained(): void {
+  backendDrained(attempt: Attempt): void {
     const body = this.#requestBody;
-    if (body === undefined) return;
+    if (body === undefined || attempt !== this.#attempt) return;
     body.drained();
     this.#requestMoved(body);
   }
 
-  backendEnded(): void {
+  backendEnded(attempt: Attempt): void {
     const body = this.#responseBody;
     if (body?.untilClose === true) {
       body.finish();
       this.#complete();
     } else {
-      this.#attemptFailed(this.responding ? "truncated" : "reset");
+      this.broken(attempt);
     }
   }
 
-  backendClosed(error: Error | undefined): void {
-    if (error === undefined) this.backendEnded();
-    else this.#attemptFailed(this.responding ? "truncated" : "reset");
+  broken(attempt: Attempt): void {
+    this.#attemptFailed(attempt, this.responding ? "truncated" : "reset");
   }
 
-  malformed(why: string): void {
+  malformed(attempt: Attempt, why: string): void {
     this.reason = why;
-    this.#attemptFailed("malformed");
+    this.#attemptFailed(attempt, "malformed");
   }
 
-  backendLate(): void {
+  backendLate(attempt: Attempt): void {
     const phase = this.responding || this.requestUnread ? "body" : "response";
-    this.#attemptEnded({ kind: "timeout", phase, durationMs: this.#attempt!.elapsedMs });
+    this.#attemptEnded(attempt, { kind: "timeout", phase, durationMs: attempt.elapsedMs });
   }
 
   // How it ends.
 
-  #attemptFailed(reason: "reset" | "malformed" | "truncated"): void {
-    if (reason === "reset" && this.#attempt!.replay()) return;
-    this.#attemptEnded({ kind: "failure", reason, durationMs: this.#attempt!.elapsedMs });
+  #attemptFailed(attempt: Attempt, reason: "reset" | "malformed" | "truncated"): void {
+    if (reason === "reset" && attempt.replay()) return;
+    this.#attemptEnded(attempt, { kind: "failure", reason, durationMs: attempt.elapsedMs });
   }
 
   /** The attempt came to nothing: maybe there is another. */
-  #attemptEnded(outcome: Outcome): void {
-    const attempt = this.#attempt!;
+  #attemptEnded(attempt: Attempt, outcome: Outcome, reusable = false): void {
     const progress: Progress = this.responding ? "response" : attempt.progress;
-    this.#attempt = undefined;
-    attempt.end(outcome, true);
-    this.#decide(this.#dispatch!, (dispatch) => dispatch.ended(outcome, progress, this.#services.clock.now()));
+    this.#forget(attempt);
+    attempt.end(outcome, true, reusable);
+    const dispatch = this.#dispatch!;
+    const body = this.#requestBody;
+    if (body?.opened === true && !this.responding) {
+      dispatch.replayable = body.rewindable;
+      if (body.rewindable) body.rewind();
+    }
+    this.#decide(dispatch, () => dispatch.ended(outcome, progress, this.#services.clock.now(), attempt.ticket));
+  }
+
+  #forget(attempt: Attempt): void {
+    if (attempt === this.#attempt) this.#attempt = this.#second;
+    this.#second = undefined;
   }
 
   /** The response is complete. */
@@ -446,12 +583,19 @@ export class Exchange implements RequestReader, AttemptOwner {
     session.exchangeEnded();
   }
 
-  /** Ends an attempt that nothing follows, where one runs. */
+  /** Ends what runs or waits, when nothing follows. */
   #dropAttempt(kind: "cancelled" | "timeout"): void {
-    if (this.#attempt === undefined) return;
-    const durationMs = this.#attempt.elapsedMs;
-    const outcome: Outcome = kind === "timeout" ? { kind, phase: "route", durationMs } : { kind, durationMs };
-    this.#settle(outcome, kind === "timeout", false);
+    const second = this.#second;
+    if (second !== undefined) {
+      this.#second = undefined;
+      second.end({ kind: "cancelled", durationMs: second.elapsedMs }, false);
+    }
+    if (this.#attempt !== undefined) {
+      const durationMs = this.#attempt.elapsedMs;
+      const outcome: Outcome = kind === "timeout" ? { kind, phase: "route", durationMs } : { kind, durationMs };
+      this.#settle(outcome, kind === "timeout", false);
+    }
+    this.#dispatch?.abandon(this.#services.clock.now());
   }
 
   /** The attempt is over and nothing is left to decide: its connection goes back, the policy is told. */
@@ -460,10 +604,11 @@ export class Exchange implements RequestReader, AttemptOwner {
     this.#attempt = undefined;
     attempt.end(outcome, failed, reusable);
     try {
-      this.#dispatch!.ended(outcome, "response", this.#services.clock.now());
+      this.#dispatch!.ended(outcome, "response", this.#services.clock.now(), attempt.ticket);
     } catch (error) {
       this.#services.events.log("error", "policy-threw", `a policy threw: ${String(error)}`);
     }
+    if (this.#upstream!.upstream.limit !== undefined) this.#upstream!.count();
   }
 
   /** What came from the client cannot be trusted any further. */
@@ -475,8 +620,17 @@ export class Exchange implements RequestReader, AttemptOwner {
     this.#answer(status, code);
   }
 
-  #answerFor(status: number, reason: AnswerReason, retryAfter: number): void {
-    this.#answer(status, this.reason === "" ? reason : this.reason, retryAfter > 0 ? { retryAfter } : {});
+  #answerFor({ status, reason, retryAfterSeconds, fallbackResponse }: Dispatch): void {
+    const { stripe } = this.#services;
+    if (isShedReason(reason)) stripe.shed(reason);
+    if (reason === "queue-timeout") stripe.timeout("queue");
+    else if (reason === "route-timeout") stripe.timeout("route");
+    const why = this.reason === "" ? reason : this.reason;
+    if (fallbackResponse !== undefined) {
+      const fixed = fallbackResponse as FixedResponse;
+      return this.#answer(fixed.status, why, { ...fixed, because: reason });
+    }
+    this.#answer(status, why, { because: reason, ...(retryAfterSeconds > 0 ? { retryAfter: retryAfterSeconds } : {}) });
   }
 
   /** Spillway answers by itself. */
@@ -502,6 +656,7 @@ export class Exchange implements RequestReader, AttemptOwner {
   #end(status: number, failed: boolean): void {
     if (this.#over) return;
     this.#over = true;
+    this.#timer?.clear();
     if (this.status === 0) this.status = status;
     if (this.#requestBody !== undefined) {
       this.#requestBody.abandon();

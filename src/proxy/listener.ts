@@ -1,9 +1,11 @@
 import type { ListenerSettings } from "../config/settings.ts";
 import { CidrSet } from "../policy/route/cidr.ts";
+import type { Route } from "../policy/route/route.ts";
 import type { RouteTable } from "../policy/route/table.ts";
 import { type KnownNames, knownNames } from "../wire/fields.ts";
 import { ClientSession } from "./client-session.ts";
 import type { ForwardedSettings, Trust } from "./forwarding.ts";
+import { RouteLimit } from "./route-limit.ts";
 import type { Services } from "./services.ts";
 import type { Connection } from "./transport/connection.ts";
 import type { UpstreamRuntime } from "./upstream-runtime.ts";
@@ -17,6 +19,8 @@ export class Listener implements Trust {
   readonly fieldNames: KnownNames;
   /** Field that carries the request id, in lower case; undefined for none. */
   readonly requestIdName: string | undefined;
+  /** Field that carries what is left until the deadline, in lower case; undefined for none. */
+  readonly deadlineName: string | undefined;
   readonly #trusted: CidrSet;
   readonly #index: number;
   readonly #services: Services;
@@ -25,6 +29,7 @@ export class Listener implements Trust {
    * the old generation is collected, which made every closed connection outlive the young one.
    */
   readonly #sessions: ClientSession[] = [];
+  readonly #rateLimits = new Map<Route<UpstreamRuntime>, RouteLimit>();
 
   constructor(index: number, settings: ListenerSettings, routes: RouteTable<UpstreamRuntime>, services: Services) {
     this.limits = settings.limits;
@@ -33,10 +38,19 @@ export class Listener implements Trust {
     this.routes = routes;
     this.requestIdName =
       settings.forwarded.requestId === false ? undefined : settings.forwarded.requestId.toLowerCase();
-    this.fieldNames = knownNames(this.requestIdName);
+    this.deadlineName = settings.forwarded.deadline === false ? undefined : settings.forwarded.deadline.toLowerCase();
+    this.fieldNames = knownNames(this.requestIdName, this.deadlineName);
     this.#trusted = new CidrSet(settings.trustedProxies);
     this.#index = index;
     this.#services = services;
+    for (const route of routes.routes) {
+      if (route.rateLimit !== false) this.#rateLimits.set(route, new RouteLimit(route.rateLimit));
+    }
+  }
+
+  /** The rate limit of a route that has one. */
+  rateLimitOf(route: Route<UpstreamRuntime>): RouteLimit {
+    return this.#rateLimits.get(route)!;
   }
 
   get connections(): number {

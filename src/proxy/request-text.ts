@@ -1,3 +1,4 @@
+import { formatDeadline } from "../policy/resilience/deadline.ts";
 import { CHUNKED } from "../wire/request-head.ts";
 import type { Exchange } from "./exchange.ts";
 import { applyRules } from "./header-rules.ts";
@@ -15,6 +16,10 @@ export function requestText(exchange: Exchange, hostHeader: string, authority: s
   let fields = session.forwardedFields(head);
   const { requestIdName } = session.listener;
   if (requestIdName !== undefined) fields += `${requestIdName}: ${requestId}\r\n`;
+  const { deadlineName } = session.listener;
+  if (deadlineName !== undefined && exchange.deadlineMs !== Number.POSITIVE_INFINITY) {
+    fields += `${deadlineName}: ${formatDeadline(exchange.deadlineMs - session.services.clock.now())}\r\n`;
+  }
   if (rules !== undefined) {
     fields = applyRules(fields, rules, {
       backend: backendId,

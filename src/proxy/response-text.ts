@@ -20,6 +20,7 @@ export function responseText(
 ): string {
   const { session, route } = exchange;
   let fields = response.kept;
+  fields += exchange.limitFields;
   if (!response.hasDate) fields += `date: ${session.services.date()}\r\n`;
   const rules = route?.responseHeaders;
   if (rules !== undefined) fields = withRules(exchange, fields);
@@ -64,6 +65,8 @@ export interface Answer {
   readonly location?: string;
   /** Seconds. */
   readonly retryAfter?: number;
+  /** Why Spillway answers in a backend's place. */
+  readonly because?: string;
 }
 
 /** An answer of our own, whole. */
@@ -73,6 +76,8 @@ export function answerText(exchange: Exchange, status: number, keepAlive: boolea
   let fields = `date: ${exchange.session.services.date()}\r\n`;
   if (answer.location !== undefined) fields += `location: ${answer.location}\r\n`;
   if (answer.retryAfter !== undefined) fields += `retry-after: ${answer.retryAfter}\r\n`;
+  if (answer.because !== undefined) fields += `spillway-reason: ${answer.because}\r\n`;
+  fields += exchange.limitFields;
   if (status === 405) fields += `allow: ${ALLOWED}\r\n`;
   if (!own.some(({ name }) => name.toLowerCase() === "content-type"))
     fields += "content-type: text/plain; charset=utf-8\r\n";

@@ -1,11 +1,14 @@
 import type { UpstreamSettings } from "../config/settings.ts";
 import { type BalanceSettings, createBalancer } from "../policy/balance/index.ts";
 import { Backend, type BackendCounts } from "../policy/model/backend.ts";
-import { Upstream } from "../policy/upstream/upstream.ts";
+import type { BackendState } from "../policy/upstream/member.ts";
+import { Upstream, type UpstreamChange } from "../policy/upstream/upstream.ts";
 import { ConnectionPool } from "../pool/connection-pool.ts";
+import type { Timer } from "../time/clock.ts";
 import type { ChunkedLimits } from "../wire/chunked-decoder.ts";
 import { ResponseHead } from "../wire/response-head.ts";
 import { BackendConnection } from "./backend-connection.ts";
+import type { LogLevel } from "./data-plane-api.ts";
 import type { Services } from "./services.ts";
 import type { BackendSlot } from "./slots.ts";
 import type { Destination, Transport } from "./transport/net-transport.ts";
@@ -19,6 +22,7 @@ type BackendSettings = UpstreamSettings["backends"][number];
 export interface BackendRuntime {
   readonly backend: Backend;
   readonly pool: ConnectionPool<BackendConnection>;
+  readonly upstream: UpstreamRuntime;
   /** What a Host field says of it. */
   readonly authority: string;
 }
@@ -28,7 +32,13 @@ export interface UpstreamContext {
   readonly services: Services;
   readonly transport: Transport;
   readonly counts: BackendCounts;
+  /** Of all upstreams; each adds its own. */
+  readonly runtimes: Map<Backend, BackendRuntime>;
 }
+
+type Respond = NonNullable<Exclude<UpstreamSettings["circuitBreaker"], false>["fallback"]>["respond"];
+/** The fixed response of a fallback. */
+export type FixedResponse = NonNullable<Respond>;
 
 /** An upstream as this data plane runs it: its policy, and a pool for each backend. */
 export class UpstreamRuntime {
@@ -36,6 +46,8 @@ export class UpstreamRuntime {
   readonly settings: UpstreamSettings;
   readonly upstream: Upstream;
   readonly backends: ReadonlyMap<Backend, BackendRuntime>;
+  readonly #services: Services;
+  readonly #timer: Timer;
 
   /** `slots` are the rows of its backends in shared counters, in order. */
   constructor(
@@ -48,14 +60,27 @@ export class UpstreamRuntime {
     const { services } = context;
     this.index = index;
     this.settings = settings;
+    this.#services = services;
     // The settings of a balancer are checked by its own description; the schema's type is wider.
-    const balancer = createBalancer(settings.balance as BalanceSettings, services.random);
-    this.upstream = new Upstream({ name, balancer });
+    const makeBalancer = () => createBalancer(settings.balance as BalanceSettings, services.random);
+    this.#timer = services.clock.timer(() => this.upstream.advance(services.clock.now()));
+    this.upstream = new Upstream({
+      name,
+      balancer: makeBalancer(),
+      makeBalancer,
+      isolation: { ...settings, queue: settings.pool.queue, panicThreshold: settings.panicThreshold || 0 },
+      random: services.random,
+      alarm: (atMs) => this.#timer.set(Math.max(0, atMs - services.clock.now())),
+    });
     const head = new ResponseHead(RESPONSE_LIMITS);
     this.backends = new Map(
       settings.backends.map((backendSettings, at) => {
-        const backend = new Backend({ ...backendSettings, slot: slots[at]!.slot }, context.counts);
-        return [backend, backendRuntime(backend, backendSettings, settings, head, context)];
+        // An exchange takes a connection of its own, so the tighter of both limits is the one that counts.
+        const limit = Math.min(backendSettings.maxConnections, backendSettings.maxRequests);
+        const backend = new Backend({ ...backendSettings, slot: slots[at]!.slot, limit }, context.counts);
+        const runtime = this.#backendRuntime(backend, backendSettings, head, context);
+        context.runtimes.set(backend, runtime);
+        return [backend, runtime];
       }),
     );
     const now = services.clock.now();
@@ -64,52 +89,107 @@ export class UpstreamRuntime {
     for (const [at, { state }] of settings.backends.entries()) {
       if (state !== "up") this.upstream.setAdminState(members[at]!, state, "set in the configuration", now);
     }
-    this.upstream.onChange((change) => {
-      if (change.kind === "state" && change.to === "down")
-        this.backends.get(change.backend)?.pool.closeIdle("backend down");
-    });
+    this.upstream.onChange((change) => this.#changed(change));
+  }
+
+  /** Once all upstreams are there: what takes over when none of its backends can be tried. */
+  linkFallback(upstreamOf: (name: string) => UpstreamRuntime): void {
+    const { circuitBreaker } = this.settings;
+    const fallback = circuitBreaker === false ? undefined : circuitBreaker.fallback;
+    if (fallback === undefined) return;
+    const { upstream, respond } = fallback;
+    this.upstream.fallback = { upstream: upstream === undefined ? undefined : upstreamOf(upstream).upstream, respond };
+  }
+
+  /** Gauges that follow from the policy, for the metrics. */
+  count(): void {
+    const { stripe } = this.#services;
+    stripe.waiting(this.index, this.upstream.queue.size);
+    const { limit } = this.upstream;
+    if (limit !== undefined) stripe.concurrencyLimit(this.index, limit.limit);
   }
 
   /** Closes all connections to its backends. */
   close(): void {
+    this.#timer.clear();
     for (const { pool } of this.backends.values()) pool.close();
+  }
+
+  #changed(change: UpstreamChange): void {
+    if (change.kind !== "state") return;
+    const { backend, from, to, reason } = change;
+    if (to === "down") this.backends.get(backend)?.pool.closeIdle("backend down");
+    const { events, stripe } = this.#services;
+    if (to === "open") stripe.breakerTripped(backend.slot);
+    if (to === "ejected") stripe.ejected(backend.slot);
+    const circuit = this.upstream.circuitOf(backend)?.state ?? "closed";
+    events.backendCondition(backend.slot, {
+      circuit,
+      ejected: this.upstream.ejectionOf(backend) !== undefined,
+      reason,
+    });
+    const told = TOLD[to] ?? TOLD_BACK[from];
+    if (told === undefined) return;
+    const [level, code, what] = told;
+    events.log(level, code, `${this.upstream.name}: ${backend.id} ${what}: ${reason}`, {
+      upstream: this.upstream.name,
+      backend: backend.id,
+      reason,
+    });
+  }
+
+  #backendRuntime(
+    backend: Backend,
+    { endpoint, address, maxConnections }: BackendSettings,
+    head: ResponseHead,
+    { services, transport, counts }: UpstreamContext,
+  ): BackendRuntime {
+    const { pool: limits, timeouts } = this.settings;
+    const { slot } = backend;
+    const destination: Destination =
+      endpoint.kind === "unix" ? { path: endpoint.path } : { host: endpoint.host, port: endpoint.port };
+    const pool = new ConnectionPool<BackendConnection>({
+      create: async (signal) =>
+        new BackendConnection(await transport.connect(destination, signal), slot, head, services),
+      destroy: (connection) => connection.destroy(),
+      isAlive: (connection) => connection.alive,
+      watch: (connection, dead) => {
+        connection.died = dead;
+      },
+      maxConnections,
+      maxIdle: limits.maxIdle,
+      idleTimeoutMs: limits.idleTimeout,
+      maxRequests: limits.maxRequests,
+      maxAgeMs: limits.maxAge,
+      openTimeoutMs: timeouts.connect,
+      // Who waits for room waits in the upstream; here one waits for a connection that is being opened.
+      queue: { max: Number.POSITIVE_INFINITY, timeoutMs: Math.max(timeouts.connect, limits.queue.timeout) },
+      bound: {
+        take: (limit) => counts.takeConnection(slot, limit),
+        give: () => counts.giveConnection(slot),
+        held: () => counts.connections(slot),
+      },
+      onBoundExhausted: () => services.events.connectionWanted(slot),
+      onBoundFreed: () => services.events.connectionFreed(slot),
+      onError: (error) => services.events.log("error", "pool", `the connection pool failed: ${String(error)}`),
+      clock: services.clock,
+      random: services.random,
+    });
+    return { backend, pool, upstream: this, authority: endpoint.kind === "unix" ? "localhost" : address };
   }
 }
 
-function backendRuntime(
-  backend: Backend,
-  { endpoint, address, maxConnections }: BackendSettings,
-  { pool: limits, timeouts }: UpstreamSettings,
-  head: ResponseHead,
-  { services, transport, counts }: UpstreamContext,
-): BackendRuntime {
-  const { slot } = backend;
-  const destination: Destination =
-    endpoint.kind === "unix" ? { path: endpoint.path } : { host: endpoint.host, port: endpoint.port };
-  const pool = new ConnectionPool<BackendConnection>({
-    create: async (signal) => new BackendConnection(await transport.connect(destination, signal), slot, head, services),
-    destroy: (connection) => connection.destroy(),
-    isAlive: (connection) => connection.alive,
-    watch: (connection, dead) => {
-      connection.died = dead;
-    },
-    maxConnections,
-    maxIdle: limits.maxIdle,
-    idleTimeoutMs: limits.idleTimeout,
-    maxRequests: limits.maxRequests,
-    maxAgeMs: limits.maxAge,
-    openTimeoutMs: timeouts.connect,
-    queue: { max: limits.queue.max, timeoutMs: limits.queue.timeout },
-    bound: {
-      take: (limit) => counts.takeConnection(slot, limit),
-      give: () => counts.giveConnection(slot),
-      held: () => counts.connections(slot),
-    },
-    onBoundExhausted: () => services.events.connectionWanted(slot),
-    onBoundFreed: () => services.events.connectionFreed(slot),
-    onError: (error) => services.events.log("error", "pool", `the connection pool failed: ${String(error)}`),
-    clock: services.clock,
-    random: services.random,
-  });
-  return { backend, pool, authority: endpoint.kind === "unix" ? "localhost" : address };
-}
+type Told = readonly [level: LogLevel, code: string, what: string];
+
+/** Health checks tell of up and down themselves, once for all workers. */
+const TOLD: Partial<Record<BackendState, Told>> = {
+  open: ["warn", "circuit_opened", "gets no more requests, its circuit is open"],
+  "half-open": ["info", "circuit_half_open", "is tried again"],
+  ejected: ["warn", "backend_ejected", "gets no more requests, it is ejected"],
+};
+
+const TOLD_BACK: Partial<Record<BackendState, Told>> = {
+  open: ["info", "circuit_closed", "takes requests again"],
+  "half-open": ["info", "circuit_closed", "takes requests again"],
+  ejected: ["info", "backend_returned", "takes requests again"],
+};

@@ -23,6 +23,8 @@ export const KNOWN = {
   /** The configured request id field. */
   requestId: 12,
   date: 13,
+  /** The configured deadline field. */
+  deadline: 14,
 } as const;
 
 export type KnownField = (typeof KNOWN)[keyof typeof KNOWN];
@@ -55,9 +57,12 @@ const NAMES: readonly (readonly [string, KnownField])[] = [
 /** Known names by length: most fields of a request miss on length or first byte alone. */
 export type KnownNames = readonly (readonly KnownName[] | undefined)[];
 
-/** The table of known names, with the request id's configured name when there is one. */
-export function knownNames(requestId?: string): KnownNames {
-  return namesTable(requestId === undefined ? NAMES : [...NAMES, [requestId.toLowerCase(), KNOWN.requestId]]);
+/** The table of known names, with the configured names of request id and deadline where there are such fields. */
+export function knownNames(requestId?: string, deadline?: string): KnownNames {
+  const names = [...NAMES];
+  if (requestId !== undefined) names.push([requestId.toLowerCase(), KNOWN.requestId]);
+  if (deadline !== undefined) names.push([deadline.toLowerCase(), KNOWN.deadline]);
+  return namesTable(names);
 }
 
 /** A table of the given lower-case names. */

@@ -73,6 +73,8 @@ export class RequestHead implements FieldSink {
   forwardedProto = "";
   forwarded = "";
   requestId = "";
+  /** The configured deadline field as sent, or empty. */
+  deadline = "";
   /** Fields that are forwarded as they came, in order, each line with its CR LF. */
   kept = "";
   /** Grows with every block that differs from the one before: what was derived from an older one is stale. */
@@ -179,6 +181,7 @@ export class RequestHead implements FieldSink {
     this.expectsContinue = false;
     this.host = this.hostText = this.upgrade = this.#connection = this.#upgradeField = "";
     this.forwardedFor = this.forwardedHost = this.forwardedProto = this.forwarded = this.requestId = "";
+    this.deadline = "";
     this.#hostSeen = this.hasLength = this.#codingSeen = false;
     const at = parseFields(bytes, from, end, this.#limits.headFields, this.#names, runs, this);
     if (at === INCOMPLETE) return this.#cut(to, end, REFUSALS.headBytes);
@@ -253,6 +256,9 @@ export class RequestHead implements FieldSink {
         return false;
       case KNOWN.requestId:
         this.requestId = latin1(bytes, from, to);
+        return false;
+      case KNOWN.deadline:
+        this.deadline = latin1(bytes, from, to);
         return false;
       case KNOWN.hop:
         return false;

@@ -76,9 +76,9 @@ interface Level {
 async function rest(): Promise<Level> {
   await eventually(
     () => {
-      const { clientConnections, exchanges, tunnels, backends } = proxy.plane.inspect();
+      const { clientConnections, exchanges, tunnels, waiting, backends } = proxy.plane.inspect();
       const pool = backends[0]!;
-      return clientConnections + exchanges + tunnels + pool.busy + pool.idle + pool.opening + pool.waiting === 0;
+      return clientConnections + exchanges + tunnels + pool.busy + pool.idle + pool.opening + waiting === 0;
     },
     () => `everything closed: ${JSON.stringify(proxy.plane.inspect())}`,
     10_000,

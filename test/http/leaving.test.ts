@@ -89,9 +89,9 @@ describe.each(READ_MODES)("with reads by %s", (mode) => {
     await eventually(() => proxy.plane.inspect().backends[0]!.busy === 1, "busy");
     const leaver = await client();
     leaver.write(get("/left"));
-    await eventually(() => proxy.plane.inspect().backends[0]!.waiting === 1, "waiting");
+    await eventually(() => proxy.plane.inspect().waiting === 1, "waiting");
     leaver.reset();
-    await eventually(() => proxy.plane.inspect().backends[0]!.waiting === 0, "no longer waiting");
+    await eventually(() => proxy.plane.inspect().waiting === 0, "no longer waiting");
     const third = await client();
     third.write(get("/third"));
     expect((await third.response()).body).toBe("GET /third HTTP/1.1");

@@ -213,8 +213,8 @@ test.each(READ_MODES.flatMap((mode) => Array.from({ length: SEEDS }, (_, seed) =
     expect(outcomes.get("502")).toBeGreaterThan(0);
     await eventually(
       () => {
-        const { clientConnections, exchanges, backends } = proxy.plane.inspect();
-        return clientConnections + exchanges + backends[0]!.busy + backends[0]!.waiting === 0;
+        const { clientConnections, exchanges, waiting, backends } = proxy.plane.inspect();
+        return clientConnections + exchanges + waiting + backends[0]!.busy === 0;
       },
       () => `rest: ${JSON.stringify(proxy.plane.inspect())}`,
     );

@@ -93,7 +93,7 @@ test("who finds the queue full gets 503 at once", async () => {
   await eventually(() => proxy.plane.inspect().backends[0]!.busy === 1, "busy");
   const second = await client();
   second.write(get("/second"));
-  await eventually(() => proxy.plane.inspect().backends[0]!.waiting === 1, "waiting");
+  await eventually(() => proxy.plane.inspect().waiting === 1, "waiting");
   const third = await client();
   third.write(get("/third"));
   const response = await third.response();

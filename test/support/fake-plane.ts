@@ -59,7 +59,7 @@ export class FakePlane implements DataPlane {
   }
 
   inspect(): DataPlaneInspection {
-    return { clientConnections: this.told.length, exchanges: 0, tunnels: 0, backends: [] };
+    return { clientConnections: this.told.length, exchanges: 0, tunnels: 0, waiting: 0, backends: [] };
   }
 }
 

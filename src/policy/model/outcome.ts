@@ -30,8 +30,8 @@ export function gatewayFailure(outcome: Outcome): boolean {
   return outcome.status === 502 || outcome.status === 503 || outcome.status === 504;
 }
 
-/** Whether an outcome says nothing about its backend: no connection was free, or the exchange's own time was over. */
+/** Whether an outcome says nothing about its backend: no connection was free. */
 export function unattributable(outcome: Outcome): boolean {
   if (outcome.kind === "failure") return outcome.reason === "exhausted";
-  return outcome.kind === "timeout" && (outcome.phase === "queue" || outcome.phase === "route");
+  return outcome.kind === "timeout" && outcome.phase === "queue";
 }

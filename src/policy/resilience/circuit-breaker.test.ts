@@ -484,9 +484,9 @@ const timeout = (phase: TimeoutPhase): Outcome => ({ kind: "timeout", phase, dur
 test.each<[Verdict, Outcome[]]>([
   ["success", [success(200), success(404), success(499)]],
   ["failure", [success(500), success(503), failure("connect"), failure("reset"), failure("malformed")]],
-  ["failure", [failure("truncated"), timeout("connect"), timeout("response"), timeout("body")]],
+  ["failure", [failure("truncated"), timeout("connect"), timeout("response"), timeout("body"), timeout("route")]],
   ["share", [success(429)]],
-  ["none", [failure("exhausted"), timeout("queue"), timeout("route"), { kind: "cancelled", durationMs: 1 }]],
+  ["none", [failure("exhausted"), timeout("queue"), { kind: "cancelled", durationMs: 1 }]],
 ])("%s is what is said by each of its outcomes", (verdict, outcomes) => {
   for (const outcome of outcomes) expect(verdictOf(outcome, on), JSON.stringify(outcome)).toBe(verdict);
 });
@@ -496,7 +496,7 @@ test("what the configuration does not list is a success, but for what is never t
   for (const outcome of [success(503), success(429), failure("connect"), timeout("response")]) {
     expect(verdictOf(outcome, nothing), JSON.stringify(outcome)).toBe("success");
   }
-  for (const outcome of [failure("exhausted"), timeout("route"), timeout("queue")]) {
+  for (const outcome of [failure("exhausted"), timeout("queue")]) {
     expect(verdictOf(outcome, nothing), JSON.stringify(outcome)).toBe("none");
   }
 });

@@ -1,4 +1,4 @@
-import type { Outcome } from "../model/outcome.ts";
+import { type Outcome, unattributable } from "../model/outcome.ts";
 import type { Random } from "../model/random.ts";
 import type { FailureKinds } from "./failure-kinds.ts";
 import type { CircuitBreakerOptions } from "./options.ts";
@@ -184,14 +184,5 @@ export class CircuitBreaker {
  */
 export function verdictOf(outcome: Outcome, on: FailureKinds): Verdict {
   if (on.has(outcome)) return outcome.kind === "success" && outcome.status === 429 ? "share" : "failure";
-  switch (outcome.kind) {
-    case "success":
-      return "success";
-    case "failure":
-      return outcome.reason === "exhausted" ? "none" : "success";
-    case "timeout":
-      return outcome.phase === "queue" || outcome.phase === "route" ? "none" : "success";
-    case "cancelled":
-      return "none";
-  }
+  return outcome.kind === "cancelled" || unattributable(outcome) ? "none" : "success";
 }

@@ -19,7 +19,7 @@ const outcomes: [string, Outcome, FailureKind[]][] = [
   ["a timeout of the response", timeout("response"), ["timeout"]],
   ["a timeout of the body", timeout("body"), ["timeout"]],
   ["a timeout in the queue", timeout("queue"), []],
-  ["a timeout of the route", timeout("route"), []],
+  ["a timeout of the route", timeout("route"), ["timeout"]],
   ["a cancelled attempt", cancelled, []],
   ["a 200", success(200), []],
   ["a 429", success(429), []],

@@ -9,9 +9,9 @@ import type { FailureKind } from "./options.ts";
  * |---|---|
  * | failure `connect`, `reset`, `malformed`, `truncated` | its own word |
  * | timeout in phase `connect` | `connect` or `timeout`: it is both |
- * | timeout in phase `response` or `body` | `timeout` |
+ * | timeout in phase `response`, `body` or `route` | `timeout`: the backend had the request for long enough |
  * | success | its status, or `5xx` from 500 on |
- * | failure `exhausted`, timeout in phase `queue` or `route`, cancelled | nothing: never the backend's doing |
+ * | failure `exhausted`, timeout in phase `queue`, cancelled | nothing: never the backend's doing |
  */
 export class FailureKinds {
   readonly #connect: boolean;
@@ -57,9 +57,9 @@ export class FailureKinds {
             return this.#connect || this.#timeout;
           case "response":
           case "body":
+          case "route":
             return this.#timeout;
           case "queue":
-          case "route":
             return false;
         }
         break;

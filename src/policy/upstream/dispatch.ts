@@ -34,11 +34,15 @@ export type AnswerReason =
 export interface DispatchOwner {
   /** What was waited for has come, or is not worth waiting for: do `step`. */
   proceed(step: Step): void;
+  /** As `begin` may throw, while it waited: a balancer of the user's did. The exchange is over. */
+  threw(error: unknown): void;
+  /** Something was done that is worth counting. */
+  counted(event: DispatchEvent): void;
 }
 
 /** What is known of an exchange besides its request. */
 export interface DispatchInit {
-  /** Not needed by who never waits. */
+  /** Can be left out where nothing ever waits. */
   readonly owner?: DispatchOwner;
   /** Default: `normal`. */
   readonly priority?: Priority;
@@ -53,7 +57,7 @@ export type DispatchEvent = "moved" | "retried" | "retry-denied" | "fell-back" |
 export interface AttemptTicket {
   readonly backend: Backend;
   readonly upstream: Upstream;
-  readonly permit: Permit;
+  permit: Permit;
   readonly startedMs: number;
   /** How long the backend took to begin its response; -1 before it has. */
   respondedMs: number;
@@ -99,8 +103,6 @@ export class Dispatch implements Waiting {
   hedgeAtMs = Number.POSITIVE_INFINITY;
   /** Cleared by the driver when the request cannot be sent again, because its body is not there any more. */
   replayable = true;
-  /** Told what was done, to be counted; set by the driver before `begin`. */
-  counted: ((event: DispatchEvent) => void) | undefined;
 
   // Of the queue.
   readonly priority: Priority;
@@ -124,6 +126,7 @@ export class Dispatch implements Waiting {
   /** Its fixed response is the answer, should its upstream fail, too. */
   #fallback: Fallback | undefined;
   #takenAtMs = 0;
+  #error: unknown;
   #state: "new" | "queued" | "backing-off" | "running" | "over" = "new";
   /** A retry that waits for its budget gives up then. */
   #giveUpAtMs = 0;
@@ -152,7 +155,10 @@ export class Dispatch implements Waiting {
 
   /** How long the attempt may take to begin its response, in milliseconds; Infinity: no limit of its own. */
   get perTryTimeoutMs(): number {
-    return this.mayRetry ? this.#upstream.retry!.options.perTryTimeout : Number.POSITIVE_INFINITY;
+    const { retry } = this.#upstream;
+    if (retry === undefined || retry.options.perTryTimeout === Number.POSITIVE_INFINITY)
+      return Number.POSITIVE_INFINITY;
+    return this.mayRetry && this.#othersLeft() ? retry.options.perTryTimeout : Number.POSITIVE_INFINITY;
   }
 
   /** Starts the first attempt. Throws what a balancer of the user's throws; nothing is counted then. */
@@ -183,13 +189,14 @@ export class Dispatch implements Waiting {
   }
 
   /** The attempt has begun to answer: one that runs beside it has lost. Answers with it, for the driver to drop. */
-  responded(now: number, attempt: AttemptTicket | undefined = this.attempt): AttemptTicket | undefined {
+  responded(status: number, now: number, attempt = this.attempt): AttemptTicket | undefined {
     if (attempt === undefined) return undefined;
     attempt.respondedMs = now - attempt.startedMs;
+    attempt.permit = attempt.upstream.answered(attempt.backend, attempt.permit, status, attempt.respondedMs, now);
     this.hedgeAtMs = Number.POSITIVE_INFINITY;
     attempt.upstream.hedging?.observed(attempt.respondedMs, now);
     const loser = attempt === this.#running ? this.#hedge : this.#running;
-    if (attempt === this.#hedge) this.counted?.("hedge-won");
+    if (attempt === this.#hedge) this.#owner?.counted("hedge-won");
     if (loser !== undefined) this.#lost(loser, now);
     return loser;
   }
@@ -204,7 +211,7 @@ export class Dispatch implements Waiting {
     if (retry === undefined || this.#hedge !== undefined) return false;
     if (!this.#repeatable || !retry.wants(status, retryAfterMs, this.#sent + 1)) return false;
     if (!this.#othersLeft() || !this.#takeBudget()) {
-      this.counted?.("retry-denied");
+      this.#owner?.counted("retry-denied");
       return false;
     }
     this.#retryAfterMs = retryAfterMs ?? 0;
@@ -223,7 +230,7 @@ export class Dispatch implements Waiting {
     this.#try(backend, now);
     this.#hedge = this.#running;
     this.#running = first;
-    this.counted?.("hedged");
+    this.#owner?.counted("hedged");
     return true;
   }
 
@@ -232,7 +239,7 @@ export class Dispatch implements Waiting {
     if (this.#state !== "backing-off" || now < this.wakeAtMs) return this.#state === "over" ? "done" : "wait";
     this.wakeAtMs = Number.POSITIVE_INFINITY;
     if (!this.#takeBudget()) return this.#waitForBudget(now);
-    this.counted?.("retried");
+    this.#owner?.counted("retried");
     return this.#start(now);
   }
 
@@ -249,14 +256,21 @@ export class Dispatch implements Waiting {
   // For the upstream and its queue.
 
   take(now: number): boolean {
-    const backend = this.#pick(now);
-    if (backend === "full") return false;
-    if (backend !== "none") this.#try(backend, now);
+    try {
+      const backend = this.#pick(now);
+      if (backend === "full") return false;
+      if (backend !== "none") this.#try(backend, now);
+    } catch (error) {
+      // It is for its own exchange to fail by it, not for the one that made room.
+      this.#error = error;
+      this.#state = "over";
+    }
     this.#takenAtMs = now;
     return true;
   }
 
   goOn(): void {
+    if (this.#state === "over") return this.#owner?.threw(this.#error);
     // A fallback may make it wait in another queue: only once it has left this one.
     const step = this.#state === "queued" ? this.#nothingToTry(this.#takenAtMs) : "try";
     this.#owner?.proceed(step);
@@ -323,7 +337,7 @@ export class Dispatch implements Waiting {
       case "no":
         return this.#answer(this.#failure, now);
       case "move":
-        this.counted?.("moved");
+        this.#owner?.counted("moved");
         return this.#start(now);
       case "again":
         if (!this.#othersLeft()) return this.#nothingToTry(now);
@@ -343,7 +357,7 @@ export class Dispatch implements Waiting {
 
   #waitForBudget(now: number): Step {
     if (now >= this.#giveUpAtMs) {
-      this.counted?.("retry-denied");
+      this.#owner?.counted("retry-denied");
       return this.#answer(this.#failure, now);
     }
     this.wakeAtMs = now + Math.max(1, this.#upstream.retry!.delayMs(1));
@@ -366,7 +380,7 @@ export class Dispatch implements Waiting {
     const { fallback } = this.#upstream;
     if (fallback !== undefined && !this.#fellBack) {
       this.#fellBack = true;
-      this.counted?.("fell-back");
+      this.#owner?.counted("fell-back");
       this.#giveBudget();
       if (fallback.upstream !== undefined) {
         this.#fallback = fallback;

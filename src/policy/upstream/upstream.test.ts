@@ -52,7 +52,7 @@ describe("who may be picked", () => {
     const { upstream, a, b, changes } = started();
     upstream.setHealth(a, false, "connection refused", 100);
     expect(upstream.available).toEqual([b]);
-    expect([1, 2, 3].map(() => upstream.pick(request, 0)?.id)).toEqual(["b", "b", "b"]);
+    expect([1, 2, 3].map(() => (upstream.pick(request, 0) as Backend).id)).toEqual(["b", "b", "b"]);
     expect(upstream.stateOf(a)).toEqual({ state: "down", reason: "connection refused", since: 100 });
     upstream.setHealth(a, true, "check passed", 200);
     expect(upstream.available).toEqual([a, b]);

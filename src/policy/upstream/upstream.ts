@@ -287,6 +287,18 @@ export class Upstream {
     return this.#pickWithRoom(request, now, tried, backend);
   }
 
+  /**
+   * The backend has begun to answer. For the trial of a half-open circuit that is enough: a tunnel or a long download
+   * would keep everybody else waiting for its end. Answers with the permit to settle with.
+   */
+  answered(backend: Backend, permit: Permit, status: number, durationMs: number, now: number): Permit {
+    const member = this.#members.get(backend);
+    const breaker = member?.breaker;
+    if (member === undefined || breaker?.state !== "half-open") return permit;
+    this.#judgeBy(member, { kind: "success", status, durationMs }, now, permit);
+    return NO_PERMIT;
+  }
+
   /** An attempt ended: exactly once for each backend that {@link pick} gave, also when it is no member any more. */
   settle(backend: Backend, outcome: Outcome, now: number, permit: Permit = 0): void {
     backend.give();
@@ -374,11 +386,8 @@ export class Upstream {
   }
 
   #learn(member: Member, outcome: Outcome, now: number, permit: Permit): void {
-    const { backend, breaker } = member;
-    if (breaker?.settle(permit, verdictOf(outcome, this.#breakerKinds!), outcome.durationMs, now) === true) {
-      if (breaker.state === "open") this.#wakeAt(breaker.untilMs);
-      this.#review(member, breaker.state === "closed" ? "its trial succeeded" : breaker.reason, now);
-    }
+    const { backend } = member;
+    this.#judgeBy(member, outcome, now, permit);
     const detector = this.#detector;
     if (detector !== undefined && outcome.kind !== "cancelled" && !unattributable(outcome)) {
       const answered = outcome.kind === "success";
@@ -387,6 +396,14 @@ export class Upstream {
       this.#wakeAt(detector.wakeAtMs);
     }
     if (member.admin === "drain") this.#checkDrained(member, now);
+  }
+
+  #judgeBy(member: Member, outcome: Outcome, now: number, permit: Permit): void {
+    const { breaker } = member;
+    if (breaker === undefined) return;
+    if (!breaker.settle(permit, verdictOf(outcome, this.#breakerKinds!), outcome.durationMs, now)) return;
+    if (breaker.state === "open") this.#wakeAt(breaker.untilMs);
+    this.#review(member, breaker.state === "closed" ? "its trial succeeded" : breaker.reason, now);
   }
 
   #ejected(backend: Backend, ejection: Ejection | undefined, now: number): void {
@@ -408,7 +425,8 @@ export class Upstream {
     }
     member.status = { state, reason, since: now };
     if (state === "up" && before.state !== "draining") this.#cameBack(member, now);
-    this.#tiers.review();
+    // Between two states that keep it out, nothing changes for the balancers, unless nobody believes such states.
+    if (TAKES_TRAFFIC.has(before.state) || TAKES_TRAFFIC.has(state) || this.#tiers.panic) this.#tiers.review();
     this.#tell({ kind: "state", backend, from: before.state, to: state, reason });
     this.#roomMade(now);
   }
@@ -473,6 +491,7 @@ export class Upstream {
   }
 }
 
+const TAKES_TRAFFIC: ReadonlySet<BackendState> = new Set(["up", "half-open"]);
 const NO_QUEUE: QueueOptions = { max: 0, timeout: 0, target: Number.POSITIVE_INFINITY };
 /** Of no era: what becomes of the attempt does not matter to the circuit. */
 const NO_PERMIT: Permit = -1;
