@@ -99,7 +99,8 @@ export class ConcurrencyLimit {
    * not matter then. Not to be called for one that the client has cancelled: it says nothing.
    */
   settled(durationMs: number, inflight: number, dropped: boolean, now: number): void {
-    if (!dropped && (durationMs < MIN_DURATION_MS || (this.#probing && this.#isEarly(inflight, now)))) return;
+    if (!dropped && durationMs < MIN_DURATION_MS) return;
+    if (this.#probing && this.#isEarly(inflight, now)) return;
     if (this.#succeeded + this.#dropped === 0) this.#startedMs = now;
     if (inflight > this.#mostInflight) this.#mostInflight = inflight;
     if (dropped) {

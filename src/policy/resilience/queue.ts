@@ -18,6 +18,8 @@ const HOPELESS = 1.2;
 // How many waiters of one priority are offered to a caller that refuses them.
 const MAX_OFFERS = 16;
 
+const NEVER_YET = Number.NEGATIVE_INFINITY;
+
 /**
  * Exchanges that wait until there is room: `pool.queue`.
  *
@@ -27,7 +29,7 @@ const MAX_OFFERS = 16;
  *
  * A queue that has not been empty for 5 times `target` is overloaded: not a burst that passes, but more than can be
  * served. Oldest first would then serve only those who have nearly given up. So while it lasts, the newest go first,
- * and whoever has waited `target` is shed. Source: Maurer, "Fail at Scale", ACM Queue 13(8), 2015 (controlled delay,
+ * and whoever has waited `target` is shed. It ends when everyone has been served. Source: Maurer, "Fail at Scale", ACM Queue 13(8), 2015 (controlled delay,
  * adaptive LIFO).
  *
  * Joining, leaving and being served are O(1), O(log n) for who has a deadline sooner than `timeout`. `shed` is called
@@ -47,6 +49,8 @@ export class WaitingQueue<W extends Waiter> {
   #size = 0;
   #overloadedAtMs = Number.POSITIVE_INFINITY;
   #overloaded = false;
+  /** When an overloaded queue was last emptied by shedding. Unless it stays empty for a while, that is no relief. */
+  #clearedMs = NEVER_YET;
 
   /** `shed` is told of everyone who waited and is neither served nor has left by itself, once. */
   constructor(options: QueueOptions, shed: (waiter: W, why: ShedFromQueue, now: number) => void) {
@@ -130,7 +134,9 @@ export class WaitingQueue<W extends Waiter> {
     while (this.wakeAtMs <= now) {
       const place = this.#overdue(now);
       const patienceMs = this.#overloaded ? Math.min(this.#timeoutMs, this.#targetMs) : this.#timeoutMs;
+      const overloaded = this.#overloaded;
       this.#remove(place);
+      if (overloaded && this.#size === 0) this.#clearedMs = now;
       const ownFirst = place.waiter.deadlineMs < place.joinedMs + patienceMs;
       this.#shed(place.waiter as W, ownFirst ? "deadline" : "queue-timeout", now);
     }
@@ -190,7 +196,7 @@ export class WaitingQueue<W extends Waiter> {
   }
 
   #add(waiter: W, now: number): void {
-    if (this.#size === 0) {
+    if (this.#size === 0 && now - this.#clearedMs >= this.#targetMs) {
       this.#overloadedAtMs = now + OVERLOADED_AFTER_TARGETS * this.#targetMs;
       this.#rate.begin(now);
     }
@@ -200,6 +206,7 @@ export class WaitingQueue<W extends Waiter> {
     line.join(place);
     if (waiter.deadlineMs < now + this.#timeoutMs) this.#deadlines.add(place);
     this.#size++;
+    this.#overloaded = now >= this.#overloadedAtMs;
   }
 
   #remove(place: Place): void {
@@ -207,7 +214,9 @@ export class WaitingQueue<W extends Waiter> {
     place.line.leave(place);
     this.#deadlines.remove(place);
     this.#size--;
-    if (this.#size === 0) this.#overloaded = false;
+    if (this.#size > 0) return;
+    this.#overloaded = false;
+    this.#clearedMs = NEVER_YET;
   }
 
   #lineOf(priority: Priority): WaitingLine {

@@ -21,8 +21,8 @@ export class ServiceRate {
 
   /** One was served. */
   departed(now: number): void {
-    this.#roll(now);
     this.#count++;
+    this.#roll(now);
   }
 
   /** Departures per ms; NaN after fewer than 10 of them. */
