@@ -140,7 +140,7 @@ const CLIENT_FAULT_WORDS: Readonly<Record<ClientFault, string>> = {
 
 /** A row in words: when, and what. */
 export function backendWords({ phase, fault, framing, large }: BackendRow): readonly [string, string] {
-  return [BACKEND_PHASE_WORDS[phase] + FRAMING_WORDS[framing] + (large ? " (16 MiB)" : ""), BACKEND_FAULT_WORDS[fault]];
+  return [BACKEND_PHASE_WORDS[phase] + FRAMING_WORDS[framing] + (large ? " (6 MiB)" : ""), BACKEND_FAULT_WORDS[fault]];
 }
 
 export function clientWords({ phase, fault }: ClientRow): readonly [string, string] {

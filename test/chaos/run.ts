@@ -9,9 +9,19 @@ import type { BackendRow, ClientRow } from "./cells.ts";
 import type { Outcome } from "./rules.ts";
 
 /** Deadlines of a proxy whose other side is to be found too slow, and of all others: nothing may depend on these. */
-const SHORT = "400ms";
+const SHORT = "500ms";
 const LONG = "20s";
 const SLOW: ReadonlySet<string> = new Set(["stall", "drip", "deaf", "too-short"]);
+
+/** Whether the cell is ended by a deadline, or is about to be: it needs a thread that does not stand still itself. */
+export function isSlow({ fault }: BackendRow | ClientRow): boolean {
+  return SLOW.has(fault);
+}
+
+/** Whether it moves megabytes. */
+export function isLarge(row: BackendRow | ClientRow): boolean {
+  return "large" in row ? row.large : row.phase === "amid-answer" && row.fault === "stall";
+}
 
 /** What is set up for one cell. */
 interface Stage {
@@ -30,12 +40,11 @@ export async function runBackendCell(
   mode?: ReadMode,
 ): Promise<Outcome> {
   const cell = cues();
-  const slow = SLOW.has(row.fault);
   const backends = [await chaosBackend("a", cell, row.fault === "deaf" ? undefined : row)];
   if (second) backends.push(await chaosBackend("b", cues(), undefined));
   const urls = backends.map(({ url }) => url);
   if (row.fault === "deaf") urls[0] = `http://127.0.0.1:${deafPort}`;
-  const wait = slow ? SHORT : LONG;
+  const wait = isSlow(row) ? SHORT : LONG;
   const proxy = await startProxy(settings(urls, { connect: wait, response: wait, idle: wait }), mode);
   return onStage({ proxy, backends, clients: [] }, id, kind, async (stage) => {
     const wire = await client(stage);
@@ -75,16 +84,15 @@ async function sendInStep(wire: Wire, { phase }: BackendRow, request: ReturnType
 /** Has a client do what `row` says, in front of one healthy backend. */
 export async function runClientCell(row: ClientRow, kind: RequestKind, id: string, mode?: ReadMode): Promise<Outcome> {
   const cell = cues();
-  const { phase, fault } = row;
-  const stops = phase === "amid-answer" && fault === "stall";
-  const size = stops ? LARGE_BYTES : undefined;
+  const { phase } = row;
+  const size = isLarge(row) ? LARGE_BYTES : undefined;
   const service: Service = {
     ...(phase === "waiting" || phase === "pipelined" ? { hold: "answer" as const } : {}),
-    ...(phase === "amid-answer" && !stops ? { hold: "half" as const } : {}),
+    ...(phase === "amid-answer" && size === undefined ? { hold: "half" as const } : {}),
     ...(size === undefined ? {} : { size }),
   };
   const backends = [await chaosBackend("a", cell, undefined, service)];
-  const wait = SLOW.has(fault) ? SHORT : LONG;
+  const wait = isSlow(row) ? SHORT : LONG;
   const listener = { timeouts: { head: wait, idle: wait, body: wait } };
   const proxy = await startProxy(
     settings(
@@ -101,6 +109,40 @@ export async function runClientCell(row: ClientRow, kind: RequestKind, id: strin
     other.write(whole(requestOf("GET", `${id}-other`)));
     const after = await see(other, "GET", `${id}-other`, size);
     return after === "200 from a" ? seen : [...seen, `after: ${after}`];
+  });
+}
+
+/** Lets a client that does one thing meet a backend that does another. */
+export async function runBothSides(
+  row: BackendRow,
+  clientRow: ClientRow,
+  kind: RequestKind,
+  count: number,
+  id: string,
+  mode: ReadMode,
+): Promise<Outcome> {
+  // Each side waits for a word of the other that may never come.
+  const cell = cues(150);
+  const backends = [await chaosBackend("a", cell, row)];
+  if (count > 1) backends.push(await chaosBackend("b", cues(), undefined));
+  const listener = { timeouts: { head: SHORT, idle: SHORT, body: SHORT } };
+  const timeouts = { connect: SHORT, response: SHORT, idle: SHORT };
+  const proxy = await startProxy(
+    settings(
+      backends.map(({ url }) => url),
+      timeouts,
+      listener,
+    ),
+    mode,
+  );
+  return onStage({ proxy, backends, clients: [] }, id, kind, async (stage) => {
+    if (row.phase === "idle" || row.phase === "reused") {
+      const before = await client(stage);
+      before.write(whole(requestOf("GET", `${id}-before`)));
+      await see(before, "GET", `${id}-before`);
+      if (row.phase === "idle") await cell.struck.within(1_000);
+    }
+    return misbehave(await client(stage), clientRow, { kind, id, cues: cell });
   });
 }
 

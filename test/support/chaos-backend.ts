@@ -1,5 +1,6 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { type Cues, settled } from "./chaos-cue.ts";
+import { DRIP_MS, inPieces, singly } from "./chaos-pace.ts";
 import { type Arrival, arrivals, type Framing, idIn, responseOf, whole } from "./chaos-requests.ts";
 import { pause, turn, Wire, WireEnd } from "./wire.ts";
 
@@ -83,8 +84,6 @@ const INTERIM = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
 const MOST_INTERIMS = 100;
 /** Nobody listens there on loopback, and nobody will: ports that were free a moment ago are soon taken by others. */
 const NOBODYS_PORT = 1;
-const DRIP_MS = 50;
-const DRIPS = 12;
 
 /** A backend that serves every request but for `plan`. */
 export async function chaosBackend(
@@ -364,9 +363,9 @@ class Script {
       this.#put(text);
       return;
     }
-    const size = this.#pace === "trickle" ? 1 : Math.ceil(text.length / DRIPS);
-    for (let at = 0; at < text.length && !this.#socket.destroyed; at += size) {
-      this.#put(text.slice(at, at + size));
+    for (const piece of this.#pace === "trickle" ? singly(text) : inPieces(text)) {
+      if (this.#socket.destroyed) return;
+      this.#put(piece);
       await (this.#pace === "trickle" ? turn() : pause(DRIP_MS));
     }
   }

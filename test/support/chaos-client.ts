@@ -1,4 +1,5 @@
 import { type Cues, settled } from "./chaos-cue.ts";
+import { DRIP_MS, inPieces, singly } from "./chaos-pace.ts";
 import { downloadOf, type RequestKind, requestOf, whole } from "./chaos-requests.ts";
 import { type Message, pause, turn, type Wire, WireEnd } from "./wire.ts";
 
@@ -23,7 +24,6 @@ export interface ClientPlan {
 }
 
 const GARBAGE = "\x00\x7f*** this is no HTTP ***\r\n\r\n";
-const DRIP_MS = 50;
 
 /**
  * What a client saw of one answer: `200 from NAME`, any other status, `cut` for an answer that ended early, `closed` for
@@ -107,7 +107,7 @@ export async function misbehave(
     if (over) return answers();
   }
   if (phase === "amid-answer") {
-    while (!wire.pending.includes("\r\n\r\n") && !wire.ended && !wire.closed) await turn();
+    while (wire.pending === "" && !wire.ended && !wire.closed) await turn();
     if (fault === "stall") {
       wire.socket.pause();
       cues.released.give();
@@ -177,21 +177,18 @@ async function act(wire: Wire, fault: ClientFault, rest: string): Promise<boolea
     case "stall":
       return true;
     case "trickle":
-      await wire.writeInPieces(rest, 1);
+      for (const piece of singly(rest)) {
+        if (wire.ended || wire.closed) break;
+        wire.write(piece);
+        await turn();
+      }
       return false;
     case "drip":
-      for (const piece of slices(rest, 12)) {
+      for (const piece of inPieces(rest)) {
         if (wire.ended || wire.closed) break;
         wire.write(piece);
         await pause(DRIP_MS);
       }
       return false;
   }
-}
-
-function slices(text: string, count: number): string[] {
-  const size = Math.ceil(text.length / count);
-  return Array.from({ length: count }, (_, at) => text.slice(at * size, (at + 1) * size)).filter(
-    (piece) => piece !== "",
-  );
 }
