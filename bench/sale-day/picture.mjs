@@ -34,11 +34,18 @@ export function drawSvg(day) {
   const x = (/** @type {number} */ ms) => left + (ms / endMs) * plot;
   const parts = [
     `<text class="title" x="${left}" y="26">${escapeXml(day.label)} on the sale day</text>`,
+    legend(400, 26, [
+      ["served", "served"],
+      ["shed", "shed"],
+      ["failed", "failed"],
+    ]),
+    `<path class="offered" d="M650 22h22"/><text x="678" y="26">offered</text>`,
+    `<path class="capacity" d="M752 22h22"/><text x="780" y="26">what the servers can do</text>`,
     ...requests(all, x, bucketMs, minuteMs),
     ...latencies(all, x, bucketMs),
     ...strips(day, x, bucketMs, all.length),
     ...marks(minuteMs).flatMap(({ ms, text }) => [
-      `<path class="mark" d="M${n(x(ms))} 62V${bottom}"/>`,
+      `<path class="mark" d="M${n(x(ms))} 62V330M${n(x(ms))} 360V535M${n(x(ms))} 553V630"/>`,
       `<text x="${n(x(ms) + 3)}" y="58">${escapeXml(text)}</text>`,
     ]),
     ...Array.from({ length: 12 }, (_, minute) => {
@@ -79,13 +86,6 @@ function requests(all, x, bucketMs, minuteMs) {
     area("shed", (b) => [b.served, b.served + b.shed]),
     area("failed", (b) => [b.served + b.shed, b.served + b.shed + b.failed]),
     `<path class="capacity" d="${can}"/><path class="offered" d="${offered}"/>`,
-    legend(left + 8, 92, [
-      ["served", "served"],
-      ["shed", "shed"],
-      ["failed", "failed"],
-    ]),
-    `<path class="offered" d="M${left + 8} 106h22"/><text x="${left + 36}" y="110">offered</text>`,
-    `<path class="capacity" d="M${left + 94} 106h22"/><text x="${left + 122}" y="110">what the servers can do</text>`,
   ];
 }
 
@@ -113,13 +113,13 @@ function latencies(all, x, bucketMs) {
     curve("shedP99"),
     curve("p50"),
     curve("p99"),
-    `<path class="p50" d="M${left + 8} 376h22"/><text x="${left + 36}" y="380">p50</text>`,
-    `<path class="p99" d="M${left + 74} 376h22"/><text x="${left + 102}" y="380">p99 of what is served</text>`,
-    `<path class="shedP99" d="M${left + 246} 376h22"/><text x="${left + 274}" y="380">p99 until a refusal</text>`,
+    `<path class="p50" d="M${left + 8} 346h22"/><text x="${left + 36}" y="350">p50</text>`,
+    `<path class="p99" d="M${left + 74} 346h22"/><text x="${left + 102}" y="350">p99 of what is served</text>`,
+    `<path class="shedP99" d="M${left + 246} 346h22"/><text x="${left + 274}" y="350">p99 until a refusal</text>`,
   ];
 }
 
-/** The darker, the more a server does. @param {import("./figures.mjs").Day} day @param {(ms: number) => number} x @param {number} bucketMs @param {number} count */
+/** The fuller the colour, the more a server does. @param {import("./figures.mjs").Day} day @param {(ms: number) => number} x @param {number} bucketMs @param {number} count */
 function strips(day, x, bucketMs, count) {
   const rows = servers(day, bucketMs, count).flatMap(({ name, cells }, row) => {
     const y = 556 + row * 19;
@@ -134,8 +134,8 @@ function strips(day, x, bucketMs, count) {
   });
   return [
     ...rows,
-    legend(left + 8, 644, [
-      ["served", "working (the darker, the more)"],
+    legend(left + 8, 646, [
+      ["served", "working (the fuller, the more)"],
       ["lost", "lost"],
       ["out", "there, but the proxy sends it nothing"],
     ]),

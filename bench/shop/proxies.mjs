@@ -104,7 +104,7 @@ export function spillwayConfiguration(setting, { isolation, wide = false }) {
       latency: { factor: 3, minimumBackends: 3, minimumRequests: 20 },
     },
     retry: { attempts: 3, perTryTimeout: "500ms" },
-    slowStart: { window: ms(30_000) },
+    slowStart: { window: `${paced(30_000, setting, 2000)}ms` },
   };
   const off = { circuitBreaker: false, outlierDetection: false, retry: false };
   return {
