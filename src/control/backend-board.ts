@@ -77,6 +77,11 @@ export class BackendBoard {
     }
   }
 
+  /** Whether some worker keeps a backend out because of what came of its attempts. */
+  ejected(slot: number): boolean {
+    return this.#rows[slot]?.view.ejected === true;
+  }
+
   views(): readonly BackendView[] {
     return this.#rows.map((row) => row.view);
   }

@@ -29,6 +29,8 @@ export interface DataPlanes {
   start(): Promise<readonly BoundAddress[]>;
   /** What checks say of the backend in `slot`, for every data plane, those that start later included. */
   setHealth(slot: number, up: boolean, reason: string): void;
+  /** A check found the backend in `slot` well: one that is ejected may come back. `http`: it answered a request. */
+  checkPassed(slot: number, http: boolean): void;
   /** Data planes that carry traffic now. */
   readonly running: number;
   /** Why some listener is not open; undefined when all are. */

@@ -62,6 +62,10 @@ export class EmbeddedPlane implements DataPlanes {
     this.#plane?.setHealth(slot, up, reason);
   }
 
+  checkPassed(slot: number, http: boolean): void {
+    this.#plane?.checkPassed(slot, http);
+  }
+
   get running(): number {
     return this.#open ? 1 : 0;
   }

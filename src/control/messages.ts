@@ -41,6 +41,7 @@ export interface WorkerData {
 /** From the control plane to a worker. */
 export type ToWorker =
   | { readonly type: "health"; readonly slot: number; readonly up: boolean; readonly reason: string }
+  | { readonly type: "checkPassed"; readonly slot: number; readonly http: boolean }
   | { readonly type: "surrenderConnection"; readonly slot: number }
   | { readonly type: "retryConnections"; readonly slot: number }
   /** So many characters of access log are written or given up. */

@@ -105,6 +105,17 @@ test("what the data plane thinks of a backend is in the metrics, with its time, 
   plane.endDrain(0);
 });
 
+test("a good check of an ejected backend is passed on to the data plane, of any other it is not", async () => {
+  const { plane, pass } = await start();
+  await pass(12_000);
+  expect(plane.told).toEqual([]);
+  plane.init.events.backendCondition(1, { circuit: "closed", ejected: true, reason: "5 failures in a row" });
+  await pass(6_000);
+  expect(plane.told).toContain("1 well, tcp");
+  expect(plane.told).not.toContain("0 well, tcp");
+  plane.endDrain(0);
+});
+
 test("with health checks off nothing is checked", async () => {
   const upstreams = { web: { backends: ["http://127.0.0.1:9001"], healthCheck: false as const } };
   const { clock } = await start({ upstreams });

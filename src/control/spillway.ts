@@ -92,6 +92,9 @@ export class Spillway implements AsyncDisposable {
         this.#board.setHealth(slot, up, reason, clock.wallTime());
         this.#planes.setHealth(slot, up, reason);
       },
+      passed: (slot, http) => {
+        if (this.#board.ejected(slot)) this.#planes.checkPassed(slot, http);
+      },
     });
     this.#admin = settings.admin === false ? undefined : this.#createAdmin(settings.admin);
   }

@@ -84,6 +84,9 @@ function obey(plane: DataPlane, port: ControlPort, accessLog: AccessLogBatch): v
       case "health":
         plane.setHealth(message.slot, message.up, message.reason);
         break;
+      case "checkPassed":
+        plane.checkPassed(message.slot, message.http);
+        break;
       case "surrenderConnection":
         plane.surrenderConnection(message.slot);
         break;

@@ -53,6 +53,10 @@ export class WorkerPool implements DataPlanes, SeatOwner {
     for (const seat of this.#seats) seat.post({ type: "health", slot, up, reason });
   }
 
+  checkPassed(slot: number, http: boolean): void {
+    for (const seat of this.#seats) seat.post({ type: "checkPassed", slot, http });
+  }
+
   get running(): number {
     return this.#seats.filter((seat) => seat.listening).length;
   }

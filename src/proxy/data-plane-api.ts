@@ -96,6 +96,8 @@ export interface DataPlane {
   start(): Promise<readonly BoundAddress[]>;
   /** What health checks say of the backend in `slot` from now on. */
   setHealth(slot: number, up: boolean, reason: string): void;
+  /** A check found the backend in `slot` well: one that is ejected may come back. `http`: it answered a request. */
+  checkPassed(slot: number, http: boolean): void;
   /** Another worker wants a connection to this backend: give up an idle one, now or as soon as there is one. */
   surrenderConnection(slot: number): void;
   /** Another worker gave one up: exchanges that wait may try again. */

@@ -133,6 +133,11 @@ class NetDataPlane implements DataPlane {
     found?.upstream.upstream.setHealth(found.runtime.backend, up, reason, this.#services.clock.now());
   }
 
+  checkPassed(slot: number, http: boolean): void {
+    const found = this.#bySlot.get(slot);
+    found?.upstream.upstream.checkPassed(found.runtime.backend, http, this.#services.clock.now());
+  }
+
   surrenderConnection(slot: number): void {
     this.#bySlot.get(slot)?.runtime.pool.surrenderIdle();
   }

@@ -38,6 +38,10 @@ export class FakePlane implements DataPlane {
     this.told.push(`surrender ${slot}`);
   }
 
+  checkPassed(slot: number, http: boolean): void {
+    this.told.push(`${slot} well, ${http ? "http" : "tcp"}`);
+  }
+
   retryConnections(slot: number): void {
     this.told.push(`retry ${slot}`);
   }

@@ -15,6 +15,7 @@ function watched(count: number, answer: (slot: number) => CheckResult | undefine
   const changes: string[] = [];
   const entries: { code: string; message: string; fields: unknown }[] = [];
   const checks: { slot: number; atMs: number; signal: AbortSignal }[] = [];
+  const passes: string[] = [];
   const monitor = new HealthMonitor({
     backends: Array.from({ length: count }, (_, slot) => ({
       slot,
@@ -38,6 +39,7 @@ function watched(count: number, answer: (slot: number) => CheckResult | undefine
       flush: () => {},
     },
     changed: (slot, up, reason) => changes.push(`${slot} ${up ? "up" : "down"}: ${reason}`),
+    passed: (slot, http) => passes.push(`${slot} ${http ? "http" : "tcp"}`),
   });
   /** Lets `ms` pass, with every answer heard before the next timer fires. */
   const pass = async (ms: number): Promise<void> => {
@@ -48,7 +50,7 @@ function watched(count: number, answer: (slot: number) => CheckResult | undefine
     }
     clock.advanceTo(end);
   };
-  return { clock, changes, entries, checks, monitor, pass };
+  return { clock, changes, entries, checks, passes, monitor, pass };
 }
 
 test("all backends are checked within the first second, spread over it", async () => {
@@ -73,6 +75,21 @@ test("a backend is down after the third failed check in a row, and logged once",
       fields: { upstream: "web", backend: "b0", reason: "connection refused", failures: 3 },
     },
   ]);
+});
+
+test("a good check of one that is up is told, of one that is down only that it came up", async () => {
+  let answer: CheckResult = passed;
+  const { checks, passes, changes, monitor, pass } = watched(1, () => answer);
+  monitor.start();
+  while (checks.length < 2) await pass(100);
+  expect(passes).toEqual(["0 tcp", "0 tcp"]);
+  answer = refused;
+  await pass(30_000);
+  answer = passed;
+  while (changes.length < 2) await pass(100);
+  expect(passes).toEqual(["0 tcp", "0 tcp"]);
+  await pass(7_000);
+  expect(passes.length).toBeGreaterThan(2);
 });
 
 test("one good check brings it up again, and is logged once", async () => {
@@ -136,6 +153,7 @@ test("after stop no check begins, and what a running one answers is not heard", 
     random: new SeededRandom(1),
     log: { write: () => {}, flush: () => {} },
     changed: (slot) => changes.push(slot),
+    passed: () => {},
   });
   monitor.start();
   clock.advance(1_000);

@@ -25,6 +25,8 @@ export interface MonitorInit {
   readonly log: Log;
   /** A backend went down or came up; called once for each change. */
   changed(slot: number, up: boolean, reason: string): void;
+  /** A check found a backend well that was up already. `http`: it answered a request, not only a connection. */
+  passed(slot: number, http: boolean): void;
 }
 
 /** Checks every backend on its own schedule, all side by side, and says so when one goes down or comes up. */
@@ -125,7 +127,10 @@ class Probe {
       });
     }
     const change = this.#state.record(passed);
-    if (change === undefined) return;
+    if (change === undefined) {
+      if (passed && this.#state.up) this.#init.passed(slot, settings.type === "http");
+      return;
+    }
     this.#init.changed(slot, passed, reason);
     if (change === "down") {
       const failures = settings.unhealthyAfter;

@@ -1,5 +1,11 @@
 import type { Backend } from "../model/backend.ts";
-import type { FailureReason, Outcome, Progress, TimeoutPhase } from "../model/outcome.ts";
+import {
+  type FailureReason,
+  gatewayFailure,
+  type Outcome,
+  type Progress,
+  type TimeoutPhase,
+} from "../model/outcome.ts";
 import type { PickRequest } from "../model/request.ts";
 import type { Permit } from "../resilience/circuit-breaker.ts";
 import type { Priority } from "../resilience/options.ts";
@@ -165,7 +171,7 @@ export class Dispatch implements Waiting {
   begin(now: number): Step {
     const { throttle, hedging } = this.#upstream;
     if (throttle?.admits(now) === false) return this.#answer("throttled", now);
-    hedging?.began();
+    if (this.#repeatable) hedging?.began();
     return this.#start(now);
   }
 
@@ -179,10 +185,15 @@ export class Dispatch implements Waiting {
     if (progress !== "nothing") this.#sent++;
     // One that runs beside it may still answer.
     if (this.#running !== undefined && progress !== "response") return "wait";
-    if (outcome.kind === "success") return progress === "response" ? this.#finish() : this.#retry(now);
+    if (outcome.kind === "success") {
+      if (progress !== "response") return this.#retry(now);
+      this.#conclude(!gatewayFailure(outcome), now);
+      return this.#finish();
+    }
     this.#failure = outcome.kind === "failure" ? outcome.reason : TIMEOUT_REASONS[outcome.phase];
     if (progress === "response") {
       this.reason = this.#failure;
+      this.#conclude(false, now);
       return this.#finish();
     }
     return this.#afterFailure(outcome, progress, now);
@@ -382,6 +393,7 @@ export class Dispatch implements Waiting {
       this.#fellBack = true;
       this.#owner?.counted("fell-back");
       this.#giveBudget();
+      if (this.#failure !== "none") this.#conclude(false, now);
       if (fallback.upstream !== undefined) {
         this.#fallback = fallback;
         this.#upstream = fallback.upstream;
@@ -436,6 +448,11 @@ export class Dispatch implements Waiting {
     this.#settle(attempt, { kind: "cancelled", durationMs }, now);
   }
 
+  /** What the exchange says of the upstream as a whole, however many attempts it took. */
+  #conclude(served: boolean, now: number): void {
+    this.#upstream.throttle?.settled(served, now);
+  }
+
   #finish(): Step {
     this.#state = "over";
     this.#giveBudget();
@@ -447,6 +464,7 @@ export class Dispatch implements Waiting {
     const reason = why === "deadline" && now >= this.deadlineMs ? "route-timeout" : why;
     this.#state = "over";
     this.#giveBudget();
+    if (this.#failure !== "none") this.#conclude(false, now);
     this.reason = reason;
     this.status = statusOf(reason);
     if (this.status === 503) this.retryAfterSeconds = this.#retryAfter(reason, now);

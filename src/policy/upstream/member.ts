@@ -24,6 +24,8 @@ export class Member {
   admin: AdminState = "up";
   adminReason = "";
   ejection: Ejection | undefined;
+  /** Its last attempt got no connection. */
+  unreachable = false;
   status: BackendStatus;
   /** When it came back last; it has its whole weight some time after that. -Infinity: it was never away. */
   backSinceMs = Number.NEGATIVE_INFINITY;

@@ -243,9 +243,14 @@ export class Upstream {
     }
   }
 
-  /** A check found a member well that the outlier detector keeps out: it may come back. */
-  checkPassed(backend: Backend, now: number): void {
-    if (this.#members.get(backend)?.ejection !== undefined) this.#detector?.checkPassed(backend, now);
+  /**
+   * A check found a member well: one that is ejected may come back. A check that only opens a connection (not `http`)
+   * counts for one that could not be reached; of one that answered badly it says nothing.
+   */
+  checkPassed(backend: Backend, http: boolean, now: number): void {
+    const member = this.#members.get(backend);
+    if (member?.ejection === undefined || !(http || member.unreachable)) return;
+    this.#detector?.checkPassed(backend, now);
   }
 
   /** State of a member; undefined when it is none. */
@@ -307,7 +312,6 @@ export class Upstream {
       const member = this.#members.get(backend);
       if (member !== undefined) this.#learn(member, outcome, now, permit);
       this.limit?.settled(outcome.durationMs, this.#running + 1, overloaded(outcome), now);
-      if (outcome.kind !== "cancelled") this.throttle?.settled(!gatewayFailure(outcome), now);
       this.#tiers.balancerOf(backend)?.settled?.(backend, outcome, now);
     } finally {
       this.#roomMade(now);
@@ -388,6 +392,7 @@ export class Upstream {
   #learn(member: Member, outcome: Outcome, now: number, permit: Permit): void {
     const { backend } = member;
     this.#judgeBy(member, outcome, now, permit);
+    if (outcome.kind !== "cancelled") member.unreachable = couldNotConnect(outcome);
     const detector = this.#detector;
     if (detector !== undefined && outcome.kind !== "cancelled" && !unattributable(outcome)) {
       const answered = outcome.kind === "success";
@@ -495,6 +500,11 @@ const TAKES_TRAFFIC: ReadonlySet<BackendState> = new Set(["up", "half-open"]);
 const NO_QUEUE: QueueOptions = { max: 0, timeout: 0, target: Number.POSITIVE_INFINITY };
 /** Of no era: what becomes of the attempt does not matter to the circuit. */
 const NO_PERMIT: Permit = -1;
+
+function couldNotConnect(outcome: Outcome): boolean {
+  if (outcome.kind === "failure") return outcome.reason === "connect";
+  return outcome.kind === "timeout" && outcome.phase === "connect";
+}
 
 /** What a limit on concurrency takes as a sign of too much: no answer in time, or one that says so. */
 function overloaded(outcome: Outcome): boolean {
