@@ -310,3 +310,21 @@ test("who is shed may join again at once, and waits like any other", () => {
   expect(queue.size).toBe(2);
   expect(queue.wakeAtMs).toBe(150);
 });
+
+test("two that give each other no peace do not take turns for ever", () => {
+  const refused: string[] = [];
+  const queue: WaitingQueue<Guest> = new WaitingQueue<Guest>(
+    { max: 1, timeout: NEVER, target: 20 },
+    (guest, why, now) => {
+      if (why === "queue-full") refused.push(`${guest.name}: ${queue.join(guest, now)}`);
+    },
+  );
+  queue.join(new Guest("a"), 0);
+  queue.advance(100);
+  queue.join(new Guest("b"), 110);
+  expect(queue.overloaded).toBe(true);
+  queue.join(new Guest("c"), 111);
+  queue.join(new Guest("d"), 112);
+  expect(refused).toEqual(["b: queue-full", "c: queue-full"]);
+  expect(queue.next(113)?.name).toBe("d");
+});

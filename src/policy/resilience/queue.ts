@@ -51,6 +51,8 @@ export class WaitingQueue<W extends Waiter> {
   #overloaded = false;
   /** When an overloaded queue was last emptied by shedding. Unless it stays empty for a while, that is no relief. */
   #clearedMs = NEVER_YET;
+  /** One is being shed for another. If it joins again at once, an equal must not be shed for it: it would do the same. */
+  #makingRoom = false;
 
   /** `shed` is told of everyone who waited and is neither served nor has left by itself, once. */
   constructor(options: QueueOptions, shed: (waiter: W, why: ShedFromQueue, now: number) => void) {
@@ -102,7 +104,13 @@ export class WaitingQueue<W extends Waiter> {
     if (worst === undefined) return "queue-full";
     this.#add(waiter, now); // first, so that the queue is not empty in between where there is one place only
     this.#remove(worst);
-    this.#shed(worst.waiter as W, "queue-full", now);
+    const outermost = !this.#makingRoom;
+    this.#makingRoom = true;
+    try {
+      this.#shed(worst.waiter as W, "queue-full", now);
+    } finally {
+      if (outermost) this.#makingRoom = false;
+    }
     return undefined;
   }
 
@@ -170,8 +178,9 @@ export class WaitingQueue<W extends Waiter> {
   #worseThan(priority: Priority): Place | undefined {
     const rank = this.#lineOf(priority).rank;
     const worst = this.#low.size > 0 ? this.#low : this.#normal.size > 0 ? this.#normal : this.#high;
-    if (this.#overloaded) return rank <= worst.rank ? worst.oldest : undefined;
-    return rank < worst.rank ? worst.newest : undefined;
+    const worstOfLine = this.#overloaded ? worst.oldest : worst.newest;
+    if (rank < worst.rank) return worstOfLine;
+    return rank === worst.rank && this.#overloaded && !this.#makingRoom ? worstOfLine : undefined;
   }
 
   /** Of those whose time is up, one. */
