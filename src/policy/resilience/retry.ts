@@ -35,6 +35,7 @@ export class Retry {
    * @param repeatable the request may be sent again: its method allows it, and all of it is still there
    */
   after(outcome: Outcome, progress: Progress, sent: number, repeatable: boolean): AfterFailure {
+    if (outcome.kind === "timeout" && outcome.phase === "route") return "no"; // nobody waits for the next one
     if (progress === "nothing") return couldNotBegin(outcome) || this.#kinds.has(outcome) ? "move" : "no";
     if (progress === "response" || !repeatable || sent >= this.options.attempts) return "no";
     return this.#kinds.has(outcome) ? "again" : "no";
