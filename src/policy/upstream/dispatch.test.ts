@@ -1,28 +1,24 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createBalancer } from "../balance/index.ts";
 import { sampleBackends, sampleRequest } from "../balance/samples.ts";
 import { WeightedRoundRobin } from "../balance/weighted-round-robin.ts";
 import type { Backend } from "../model/backend.ts";
-import type { FailureReason, Outcome, Progress, TimeoutPhase } from "../model/outcome.ts";
-import { SeededRandom } from "../model/random.ts";
+import type { Outcome } from "../model/outcome.ts";
 import { Dispatch } from "./dispatch.ts";
-import { Upstream } from "./upstream.ts";
+import { active, failure, sampleRetry, success, timeout } from "./samples.ts";
+import { type Isolation, Upstream } from "./upstream.ts";
 
 const request = sampleRequest(0);
-const success: Outcome = { kind: "success", status: 200, durationMs: 1 };
-const failure = (reason: FailureReason): Outcome => ({ kind: "failure", reason, durationMs: 1 });
-const timeout = (phase: TimeoutPhase): Outcome => ({ kind: "timeout", phase, durationMs: 1 });
 const connectFailed = failure("connect");
 
-function over(weights: Record<string, number>): { upstream: Upstream; backends: Backend[]; dispatch: Dispatch } {
+function over(
+  weights: Record<string, number>,
+  isolation: Isolation = { retry: sampleRetry },
+): { upstream: Upstream; backends: Backend[]; dispatch: Dispatch } {
   const backends = sampleBackends(weights);
-  const upstream = new Upstream({ name: "web", balancer: new WeightedRoundRobin() });
+  const upstream = new Upstream({ name: "web", balancer: new WeightedRoundRobin(), isolation });
   upstream.update(backends, 0);
   return { upstream, backends, dispatch: new Dispatch(upstream, request) };
 }
-
-const active = (backends: readonly Backend[]) => backends.map((backend) => backend.active);
 
 describe("an exchange that goes well", () => {
   test("is one attempt on the backend that is due, counted while it runs", () => {
@@ -30,7 +26,7 @@ describe("an exchange that goes well", () => {
     expect(dispatch.begin(0)).toBe("try");
     expect(dispatch.backend).toBe(backends[0]);
     expect(active(backends)).toEqual([1, 0]);
-    expect(dispatch.ended(success, "response", 5)).toBe("done");
+    expect(dispatch.ended(success(), "response", 5)).toBe("done");
     expect(active(backends)).toEqual([0, 0]);
     expect(dispatch).toMatchObject({ attempts: 1, status: 0, reason: "none", retryAfterSeconds: 0 });
   });
@@ -56,7 +52,7 @@ describe("an attempt of which nothing was sent", () => {
     expect(dispatch.ended(outcome, "nothing", 1)).toBe("try");
     expect(dispatch.backend).toBe(backends[1]);
     expect(active(backends)).toEqual([0, 1]);
-    expect(dispatch.ended(success, "response", 2)).toBe("done");
+    expect(dispatch.ended(success(), "response", 2)).toBe("done");
     expect(dispatch.attempts).toBe(2);
     expect(active(backends)).toEqual([0, 0]);
   });
@@ -76,7 +72,7 @@ describe("an attempt of which nothing was sent", () => {
     expect(active(backends)).toEqual([0, 0, 0]);
   });
 
-  test("waits in two queues, not in a third", () => {
+  test("waits for a connection in two pools, not in a third", () => {
     const { dispatch } = over({ a: 1, b: 1, c: 1 });
     dispatch.begin(0);
     expect(dispatch.ended(timeout("queue"), "nothing", 1_000)).toBe("try");
@@ -114,8 +110,8 @@ describe("when it is final", () => {
     [timeout("body"), 504, "body-timeout"],
     [timeout("route"), 504, "route-timeout"],
     [connectFailed, 502, "connect"],
-  ])("%j after a byte of the request was sent is answered, not tried again", (outcome, status, reason) => {
-    const { backends, dispatch } = over({ a: 1, b: 1 });
+  ])("%j after a byte of the request was sent is answered, where retries are off", (outcome, status, reason) => {
+    const { backends, dispatch } = over({ a: 1, b: 1 }, {});
     dispatch.begin(0);
     expect(dispatch.ended(outcome, "request", 1)).toBe("answer");
     expect(dispatch).toMatchObject({ status, reason, retryAfterSeconds: 0, attempts: 1 });
@@ -145,6 +141,14 @@ describe("when it is final", () => {
     expect(active(backends)).toEqual([0, 0]);
   });
 
+  test("nothing moves either, where retries are off", () => {
+    const { backends, dispatch } = over({ a: 1, b: 1 }, { retry: false });
+    dispatch.begin(0);
+    expect(dispatch.ended(connectFailed, "nothing", 1)).toBe("answer");
+    expect(dispatch).toMatchObject({ status: 502, reason: "connect", attempts: 1 });
+    expect(active(backends)).toEqual([0, 0]);
+  });
+
   test("without any backend it is a 503, and says when to come again", () => {
     const { upstream, backends, dispatch } = over({ a: 1 });
     upstream.setAdminState(backends[0]!, "down", "set by an operator", 0);
@@ -168,6 +172,7 @@ describe("a client that leaves", () => {
         },
       },
     });
+    upstream.update(backends, 0);
     const watched = new Dispatch(upstream, request);
     watched.begin(100);
     watched.abandon(130);
@@ -196,16 +201,17 @@ describe("a client that leaves", () => {
     const { backends, dispatch } = over({ a: 1 });
     dispatch.abandon(0);
     dispatch.begin(1);
-    dispatch.ended(success, "response", 2);
+    dispatch.ended(success(), "response", 2);
     dispatch.abandon(3);
     expect(active(backends)).toEqual([0]);
   });
 });
 
 test("a balancer of the user's that throws when the exchange moves on leaves nothing counted", () => {
-  const backends = sampleBackends({ a: 1 });
+  const backends = sampleBackends({ a: 1, b: 1 });
   const upstream = new Upstream({
     name: "web",
+    isolation: { retry: sampleRetry },
     balancer: {
       update() {},
       pick: (_request, now) => {
@@ -214,85 +220,10 @@ test("a balancer of the user's that throws when the exchange moves on leaves not
       },
     },
   });
+  upstream.update(backends, 0);
   const dispatch = new Dispatch(upstream, request);
   dispatch.begin(0);
   expect(() => dispatch.ended(connectFailed, "nothing", 1)).toThrow("broken");
   dispatch.abandon(2);
-  expect(active(backends)).toEqual([0]);
-});
-
-const anyOutcome: fc.Arbitrary<Outcome> = fc.oneof(
-  fc.constant(success),
-  fc.constant<Outcome>({ kind: "cancelled", durationMs: 1 }),
-  fc.constantFrom<FailureReason>("connect", "exhausted", "reset", "malformed", "truncated").map(failure),
-  fc.constantFrom<TimeoutPhase>("queue", "connect", "response", "body", "route").map(timeout),
-);
-const anyEvent = fc.oneof(
-  {
-    weight: 6,
-    arbitrary: fc.record({
-      outcome: anyOutcome,
-      progress: fc.constantFrom<Progress>("nothing", "request", "response"),
-    }),
-  },
-  { weight: 1, arbitrary: fc.constant("abandon" as const) },
-  { weight: 2, arbitrary: fc.record({ flip: fc.nat(4) }) },
-);
-
-test("whatever happens, no backend is tried twice, none is away when tried, it ends, and nothing stays counted", () => {
-  fc.assert(
-    fc.property(
-      fc.constantFrom(
-        "round-robin",
-        "weighted-round-robin",
-        "least-connections",
-        "ip-hash",
-        "consistent-hash",
-        "random",
-      ),
-      fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 1, maxLength: 5 }),
-      fc.array(fc.array(anyEvent, { maxLength: 12 }), { minLength: 1, maxLength: 4 }),
-      (policy, weights, exchanges) => {
-        const backends = sampleBackends(Object.fromEntries(weights.map((weight, i) => [`b${i}`, weight])));
-        const balancer = createBalancer({ policy } as Parameters<typeof createBalancer>[0], new SeededRandom(1));
-        const upstream = new Upstream({ name: "web", balancer });
-        upstream.update(backends, 0);
-        const flip = (index: number) => {
-          const backend = backends[index % backends.length]!;
-          upstream.setHealth(backend, upstream.stateOf(backend)?.state !== "up", "flipped", 0);
-        };
-        const running = exchanges.map((events, n) => exchange(new Dispatch(upstream, sampleRequest(n)), events));
-        // Round by round, so that several exchanges are under way at once.
-        for (let going = running; going.length > 0; ) going = going.filter((one) => !one.next().done);
-        expect(active(backends)).toEqual(weights.map(() => 0));
-
-        function* exchange(
-          dispatch: Dispatch,
-          events: readonly (typeof anyEvent extends fc.Arbitrary<infer E> ? E : never)[],
-        ) {
-          const tried = new Set<Backend>();
-          let step = dispatch.begin(0);
-          let left = events;
-          while (step === "try") {
-            const backend = dispatch.backend!;
-            expect(tried.has(backend)).toBe(false);
-            expect(upstream.available).toContain(backend);
-            tried.add(backend);
-            yield;
-            let [event, ...rest] = left;
-            for (; typeof event === "object" && "flip" in event; [event, ...rest] = rest) flip(event.flip);
-            left = rest;
-            if (event === "abandon") {
-              dispatch.abandon(1);
-              step = dispatch.ended(success, "response", 1);
-              expect(step).toBe("done");
-            } else step = dispatch.ended(event?.outcome ?? success, event?.progress ?? "response", 1);
-          }
-          expect(dispatch.attempts).toBe(tried.size);
-          expect(step === "answer").toBe(dispatch.status >= 502);
-        }
-      },
-    ),
-    { seed: 20, numRuns: 500 },
-  );
+  expect(active(backends)).toEqual([0, 0]);
 });

@@ -6,10 +6,10 @@ import { sampleBackends, sampleRequest } from "../balance/samples.ts";
 import { WeightedRoundRobin } from "../balance/weighted-round-robin.ts";
 import type { Backend } from "../model/backend.ts";
 import type { Outcome } from "../model/outcome.ts";
-import { Upstream, type UpstreamChange } from "./upstream.ts";
+import { success, tell } from "./samples.ts";
+import { Upstream } from "./upstream.ts";
 
 const request = sampleRequest(0);
-const success: Outcome = { kind: "success", status: 200, durationMs: 1 };
 
 /** An upstream over a and b, and what was told of it since. */
 function started(balancer: Balancer = new RoundRobin()) {
@@ -19,12 +19,6 @@ function started(balancer: Balancer = new RoundRobin()) {
   const changes: string[] = [];
   upstream.onChange((change) => changes.push(tell(change)));
   return { upstream, a, b, changes };
-}
-
-function tell(change: UpstreamChange): string {
-  const { kind, backend } = change;
-  if (kind === "state") return `${backend.id} ${change.from} -> ${change.to}: ${change.reason}`;
-  return kind === "weight" ? `${backend.id} weighs ${change.to}, not ${change.from}` : `${backend.id} ${kind}`;
 }
 
 /** A balancer that notes what it is told. */
@@ -87,13 +81,14 @@ describe("who may be picked", () => {
     upstream.setAdminState(a, "drain", "deploy", 10);
     expect(upstream.available).toEqual([b]);
     expect(a.active).toBe(1);
-    upstream.settle(a, success, 15);
+    upstream.settle(a, success(), 15);
     expect(a.active).toBe(0);
     upstream.setHealth(a, false, "timed out", 20);
     upstream.setHealth(a, true, "check passed", 30);
     expect(upstream.stateOf(a)).toEqual({ state: "draining", reason: "deploy", since: 30 });
     expect(changes).toEqual([
       "a up -> draining: deploy",
+      "a drained",
       "a draining -> down: timed out",
       "a down -> draining: deploy",
     ]);
@@ -123,7 +118,7 @@ describe("who may be picked", () => {
   test("nothing is left when all are away, and it is back when one is", () => {
     const { upstream, a, b } = started();
     for (const backend of [a, b]) upstream.setHealth(backend, false, "connection refused", 0);
-    expect(upstream.pick(request, 0)).toBeUndefined();
+    expect(upstream.pick(request, 0)).toBe("none");
     upstream.setHealth(b, true, "check passed", 0);
     expect(upstream.pick(request, 0)).toBe(b);
   });
@@ -140,7 +135,7 @@ describe("membership", () => {
     expect(upstream.available).toEqual([c]);
     expect(upstream.stateOf(b)).toEqual({ state: "down", reason: "connection refused", since: 10 });
     expect(upstream.stateOf(a)).toBeUndefined();
-    expect(changes.slice(2)).toEqual(["a removed", "c added"]);
+    expect(changes.slice(3)).toEqual(["a removed", "c added"]);
   });
 
   test("one that was removed and is added again starts anew", () => {
@@ -212,7 +207,7 @@ describe("the balancer", () => {
     const { upstream, a } = started(recorder);
     upstream.pick(request, 0);
     expect(a.active).toBe(1);
-    upstream.settle(a, success, 7);
+    upstream.settle(a, success(), 7);
     expect(recorder.heard.at(-1)).toBe("a success at 7");
     expect(a.active).toBe(0);
   });
@@ -231,7 +226,7 @@ describe("the balancer", () => {
     const balancer = new Broken();
     const { upstream, a } = started(balancer);
     expect(upstream.pick(request, 0)).toBe(a);
-    expect(() => upstream.settle(a, success, 0)).toThrow("broken");
+    expect(() => upstream.settle(a, success(), 0)).toThrow("broken");
     expect(a.active).toBe(0);
     balancer.broken = true;
     expect(() => upstream.pick(request, 0)).toThrow("broken");
@@ -245,7 +240,7 @@ describe("the balancer", () => {
       }
     }
     const { upstream, a } = started(new Forgetful());
-    expect(upstream.pick(request, 0, new Set([a]))).toBeUndefined();
+    expect(upstream.pick(request, 0, new Set([a]))).toBe("none");
     expect(a.active).toBe(0);
   });
 });
