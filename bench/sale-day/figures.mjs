@@ -16,7 +16,7 @@ import { at, capacityOf, loss, phases } from "./story.mjs";
  * @property {number} killedMs
  * @property {number} restartedMs when the lost server was started again
  * @property {number} backMs when it listened
- * @property {number} proxyCores cores the proxy kept busy, on average
+ * @property {{ busy: number, waited: number }} proxyCores cores that the proxy had, and that others had meanwhile
  */
 
 /**
@@ -128,7 +128,8 @@ export function figures(day) {
     calmStep: biggestStep(answers, restartedMs - minuteMs - 2 * stepMs, restartedMs, stepMs),
     orders: orders.served / orders.offered,
     visits: visits.served / visits.offered,
-    proxyCores: day.proxyCores,
+    proxyCores: day.proxyCores.busy,
+    proxyWaited: day.proxyCores.waited,
     lagP99: quantile(answers.lagMs, 0.99),
     lagMax: quantile(answers.lagMs, 1),
     connections: answers.connections,

@@ -39,6 +39,7 @@ const lines = [
   ["biggest step of p99 around the return", (f) => percent(f.returnStep)],
   ["and in the minute before", (f) => percent(f.calmStep)],
   ["cores the proxy kept busy", (f) => f.proxyCores.toFixed(2)],
+  ["cores it waited for, because others had them", (f) => f.proxyWaited.toFixed(2)],
   ["cores the customers kept busy", (f) => f.loadCores.toFixed(2)],
   ["connections of customers, at most", (f) => String(f.connections)],
   ["customers' requests were late by (p99)", (f) => ms(f.lagP99)],

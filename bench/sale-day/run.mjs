@@ -85,6 +85,8 @@ async function main() {
     const reasons = Object.entries(f.reasons).sort(([, a], [, b]) => b - a);
     console.log(`${day.label}, not served: ${reasons.map(([why, count]) => `${count} ${why}`).join(", ") || "none"}`);
   }
+  const waited = Math.max(...results.map(({ figures: f }) => f.proxyWaited));
+  if (waited > 0.05) console.log(`The machine was not quiet: others took ${waited.toFixed(2)} of a core from a proxy.`);
   console.log(`\nSamples and pictures: ${out}`);
   if (options["write-docs"]) writeDocs(results, describeMachine());
 

@@ -110,7 +110,7 @@ describe("figures", () => {
     killedMs,
     restartedMs,
     backMs,
-    proxyCores: 0.1,
+    proxyCores: { busy: 0.1, waited: 0 },
   });
 
   test("failures are told apart by method and by whether the server was lost already", () => {

@@ -162,11 +162,15 @@ export function watch(servers, proxy, beginAt) {
   };
 }
 
-/** How many cores a process keeps busy from now on. @param {number} pid */
+/** How many cores a process keeps busy from now on, and for how many it waits while others have them. @param {number} pid */
 export function coresOf(pid) {
-  const before = cpuTime(pid).runNs;
+  const before = cpuTime(pid);
   const since = performance.now();
-  return () => (cpuTime(pid).runNs - before) / 1e6 / (performance.now() - since);
+  return () => {
+    const after = cpuTime(pid);
+    const ns = (performance.now() - since) * 1e6;
+    return { busy: (after.runNs - before.runNs) / ns, waited: (after.waitNs - before.waitNs) / ns };
+  };
 }
 
 /** Code that was never run is slow in every language but C, and no day begins with a proxy just started. */
