@@ -285,7 +285,10 @@ export class Upstream {
   pick(request: PickRequest, now: number, tried?: ReadonlySet<Backend>): Backend | NoBackend {
     if (now >= this.#wakeAtMs && !this.#serving) this.advance(now);
     if (this.#full) return "full";
-    if (this.limit !== undefined && !this.limit.admits(this.#running)) return "full";
+    if (this.limit !== undefined && !this.limit.admits(this.#running)) {
+      // Where nobody can serve, the fallback need not wait.
+      return this.#tiers.available.length === 0 ? "none" : "full";
+    }
     const backend = this.#tiers.pick(request, now, tried, tried);
     if (backend === undefined) return "none";
     if (backend.take()) return this.#admitted(backend, now);
@@ -311,7 +314,10 @@ export class Upstream {
     try {
       const member = this.#members.get(backend);
       if (member !== undefined) this.#learn(member, outcome, now, permit);
-      this.limit?.settled(outcome.durationMs, this.#running + 1, overloaded(outcome), now);
+      const tooMuch = overloaded(outcome);
+      if (tooMuch || outcome.kind === "success") {
+        this.limit?.settled(outcome.durationMs, this.#running + 1, tooMuch, now);
+      }
       this.#tiers.balancerOf(backend)?.settled?.(backend, outcome, now);
     } finally {
       this.#roomMade(now);
@@ -333,12 +339,12 @@ export class Upstream {
     this.#ramp(now);
     this.queue.advance(now);
     this.#roomMade(now);
-    if (this.queue.size > 0) this.#wakeAt(now + LOOK_AGAIN_MS);
+    if (this.queue.size > 0) this.waits(now);
   }
 
   /** An exchange has begun to wait in the queue. */
   waits(now: number): void {
-    this.#wakeAt(now + LOOK_AGAIN_MS);
+    this.#wakeAt(Math.min(now + LOOK_AGAIN_MS, this.queue.wakeAtMs));
   }
 
   /** Calls `listener` after every change, until the function it answers with is called. */
@@ -508,6 +514,6 @@ function couldNotConnect(outcome: Outcome): boolean {
 
 /** What a limit on concurrency takes as a sign of too much: no answer in time, or one that says so. */
 function overloaded(outcome: Outcome): boolean {
-  if (outcome.kind === "timeout") return true;
+  if (outcome.kind === "timeout") return outcome.phase !== "queue";
   return outcome.kind === "success" && (outcome.status === 503 || outcome.status === 429);
 }

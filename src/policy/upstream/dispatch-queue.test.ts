@@ -1,0 +1,268 @@
+import { describe, expect, test } from "vitest";
+import { sampleBackends } from "../balance/samples.ts";
+import type { Backend } from "../model/backend.ts";
+import { active, failure, SampleExchange, sampleQueue, sampleRetry, sampleUpstream, timeout } from "./samples.ts";
+import type { Isolation } from "./upstream.ts";
+
+const { begun } = SampleExchange;
+const queued: Isolation = { queue: sampleQueue, retry: sampleRetry };
+
+/** One backend with room for one exchange, which runs. */
+function busy(isolation: Isolation = queued) {
+  const sample = sampleUpstream({ a: { limit: 1 } }, isolation);
+  return { ...sample, first: begun(sample.upstream) };
+}
+
+describe("an exchange for which no backend has room", () => {
+  test("waits, and goes on when a running one ends, in the same call", () => {
+    const { upstream, a, first } = busy();
+    const second = begun(upstream, 1);
+    expect(second.log).toEqual(["wait"]);
+    expect(upstream.queue.size).toBe(1);
+    first.succeeded(5);
+    expect(second.log).toEqual(["wait", "try a"]);
+    expect(second.dispatch.attempt?.startedMs).toBe(5);
+    expect(a.active).toBe(1);
+    expect(second.succeeded(6)).toBe("done");
+    expect(a.active).toBe(0);
+    expect(upstream.queue.size).toBe(0);
+  });
+
+  test("takes a backend with room rather than wait for the one that is due", () => {
+    const { upstream } = sampleUpstream({ a: { limit: 1 }, b: {}, c: { limit: 1 } }, queued);
+    const log = [1, 2, 3, 4, 5, 6].map(() => begun(upstream).last);
+    expect(log.filter((step) => step === "wait")).toEqual([]);
+    expect(log.filter((step) => step === "try b")).toHaveLength(4);
+  });
+
+  test("finds the one of many backends that has room, though its balancer would not name it soon", () => {
+    const names = Array.from({ length: 12 }, (_, n) => `b${n}`);
+    const specs = Object.fromEntries(names.map((name) => [name, { limit: 1 }]));
+    const { upstream } = sampleUpstream(specs, queued);
+    const log = names.map(() => begun(upstream).last);
+    expect(log.toSorted()).toEqual(names.map((name) => `try ${name}`).toSorted());
+    expect(begun(upstream).last).toBe("wait");
+  });
+
+  test("does not overtake those that wait, though there is room by now", () => {
+    const { upstream, a, counts } = sampleUpstream({ a: { limit: 1 } }, queued);
+    counts.takeActive(a.slot, 1);
+    const first = begun(upstream, 0);
+    counts.giveActive(a.slot);
+    const second = begun(upstream, 1);
+    expect([first.last, second.last]).toEqual(["wait", "wait"]);
+    upstream.advance(upstream.wakeAtMs);
+    expect([first.last, second.last]).toEqual(["try a", "wait"]);
+  });
+
+  test("finds room that another worker gave within 10 ms, by an alarm", () => {
+    const { upstream, a, counts, alarms } = sampleUpstream({ a: { limit: 1 } }, queued);
+    counts.takeActive(a.slot, 1);
+    const exchange = begun(upstream, 100);
+    expect(exchange.last).toBe("wait");
+    expect(alarms).toEqual([110]);
+    upstream.advance(110);
+    expect(exchange.last).toBe("wait");
+    counts.giveActive(a.slot);
+    expect(alarms.at(-1)).toBe(120);
+    upstream.advance(120);
+    expect(exchange.last).toBe("try a");
+    expect(upstream.wakeAtMs).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test("goes to a backend that comes up, or is added", () => {
+    const { upstream, a, first } = busy();
+    const [b, c] = sampleBackends({ b: 1, c: 1 }) as [Backend, Backend];
+    const second = begun(upstream, 1);
+    upstream.setHealth(a, false, "connection refused", 2);
+    expect(second.last).toBe("answer 503 no-backend");
+    upstream.setHealth(a, true, "check passed", 3);
+    const third = begun(upstream, 4);
+    upstream.update([a, b], 5);
+    expect(third.last).toBe("try b");
+    upstream.update([a, c], 6);
+    expect(begun(upstream, 6).last).toBe("try c");
+    first.succeeded(7);
+  });
+});
+
+describe("nobody waits for ever", () => {
+  test("who has waited for the timeout is answered 503, not a millisecond late", () => {
+    const { upstream, a } = busy({ queue: { ...sampleQueue, timeout: 25 } });
+    const second = begun(upstream, 1);
+    while (upstream.wakeAtMs < 26) upstream.advance(upstream.wakeAtMs);
+    expect(second.last).toBe("wait");
+    expect(upstream.wakeAtMs).toBe(26);
+    upstream.advance(26);
+    expect(second.last).toBe("answer 503 queue-timeout");
+    expect(second.dispatch.retryAfterSeconds).toBe(1);
+    expect(a.active).toBe(1);
+    expect(upstream.queue.size).toBe(0);
+  });
+
+  test("whose deadline passes in the queue has run out of time: 504, and no word of coming again", () => {
+    const { upstream } = busy();
+    const second = begun(upstream, 0, "GET", { deadlineMs: 33 });
+    while (second.last === "wait") upstream.advance(upstream.wakeAtMs);
+    expect(second.last).toBe("answer 504 route-timeout");
+    expect(second.dispatch.retryAfterSeconds).toBe(0);
+  });
+
+  test("who has not enough time for the queue that there is, is refused at once: 503", () => {
+    const { upstream, first } = busy();
+    let running = first;
+    // Ten are served, one each 100 ms, while others wait: that is how fast this queue moves.
+    const waiting = Array.from({ length: 15 }, () => begun(upstream, 0));
+    for (let n = 1; n <= 10; n++) {
+      running.succeeded(n * 50);
+      running = waiting.shift()!;
+      expect(running.last).toBe("try a");
+    }
+    const hopeless = begun(upstream, 500, "GET", { deadlineMs: 600 });
+    expect(hopeless.last).toBe("answer 503 deadline");
+    expect(hopeless.dispatch.retryAfterSeconds).toBe(1);
+    expect(begun(upstream, 500, "GET", { deadlineMs: 900 }).last).toBe("wait");
+  });
+
+  test("the newest is refused when all places are taken: 503", () => {
+    const { upstream } = busy({ queue: { ...sampleQueue, max: 1 } });
+    expect(begun(upstream, 0).last).toBe("wait");
+    expect(begun(upstream, 0).last).toBe("answer 503 queue-full");
+  });
+
+  test("without a queue everybody is refused while there is no room, and served again once there is", () => {
+    const { upstream, first } = busy({});
+    const second = begun(upstream, 1);
+    expect(second.last).toBe("answer 503 queue-full");
+    expect(second.dispatch.retryAfterSeconds).toBe(1);
+    first.succeeded(2);
+    expect(begun(upstream, 3).last).toBe("try a");
+  });
+
+  test("without a queue, too, the room that another worker gave is found within 10 ms", () => {
+    const { upstream, a, counts } = sampleUpstream({ a: { limit: 1 } }, { queue: { ...sampleQueue, max: 0 } });
+    counts.takeActive(a.slot, 1);
+    expect(begun(upstream, 0).last).toBe("answer 503 queue-full");
+    counts.giveActive(a.slot);
+    expect(begun(upstream, 10).last).toBe("try a");
+  });
+});
+
+describe("who goes first", () => {
+  test("the oldest does", () => {
+    const { upstream, first } = busy();
+    const waiting = [1, 2, 3].map((now) => begun(upstream, now));
+    first.succeeded(10);
+    expect(waiting.map(({ last }) => last)).toEqual(["try a", "wait", "wait"]);
+    waiting[0]!.succeeded(11);
+    expect(waiting.map(({ last }) => last)).toEqual(["done", "try a", "wait"]);
+  });
+
+  test("the newest does, once the queue has been overloaded for long, and who waited beyond the target is shed", () => {
+    const { upstream, first } = busy({ queue: { ...sampleQueue, target: 20 } });
+    const early = begun(upstream, 0);
+    const late = [85, 95].map((now) => begun(upstream, now));
+    first.succeeded(100);
+    expect(early.last).toBe("answer 503 queue-timeout");
+    expect(late.map(({ last }) => last)).toEqual(["wait", "try a"]);
+  });
+
+  test("high before normal before low, and a better one takes the place of the worst", () => {
+    const { upstream, first } = busy({ queue: { ...sampleQueue, max: 3 } });
+    const priorities = ["low", "low", "normal", "high"] as const;
+    const [low, lower, normal, high] = priorities.map((priority) => begun(upstream, 0, "GET", { priority }));
+    expect(lower?.last).toBe("answer 503 queue-full");
+    first.succeeded(1);
+    expect([low, normal, high].map((each) => each?.last)).toEqual(["wait", "wait", "try a"]);
+    high?.succeeded(2);
+    expect([low, normal].map((each) => each?.last)).toEqual(["wait", "try a"]);
+    normal?.succeeded(3);
+    expect(low?.last).toBe("try a");
+  });
+
+  test("a client that leaves gives its place up, and is served nothing", () => {
+    const { upstream, a, first } = busy();
+    const [second, third] = [begun(upstream, 1), begun(upstream, 2)];
+    second.dispatch.abandon(3);
+    expect(upstream.queue.size).toBe(1);
+    first.succeeded(4);
+    expect([second.log, third.last]).toEqual([["wait"], "try a"]);
+    third.succeeded(5);
+    expect(a.active).toBe(0);
+  });
+});
+
+describe("an exchange that moves or is retried", () => {
+  test("waits for the room that the others have not, and never goes back", () => {
+    const { upstream, a, b, backends } = sampleUpstream({ a: {}, b: { limit: 1 } }, queued);
+    const blocker = new SampleExchange(upstream);
+    upstream.setHealth(a, false, "connection refused", 0);
+    blocker.proceed(blocker.dispatch.begin(0));
+    upstream.setHealth(a, true, "check passed", 0);
+    const exchange = begun(upstream, 1);
+    expect(exchange.ended(failure("connect"), "nothing", 2)).toBe("wait");
+    upstream.advance(upstream.wakeAtMs);
+    expect(exchange.last).toBe("wait");
+    blocker.succeeded(20);
+    expect(exchange.log).toEqual(["try a", "wait", "try b"]);
+    exchange.succeeded(21);
+    expect(active(backends)).toEqual([0, 0]);
+    expect(b.active).toBe(0);
+  });
+
+  test("is answered as it failed when nothing is left that it could wait for", () => {
+    const { upstream, b } = sampleUpstream({ a: {}, b: { limit: 1 } }, queued);
+    const first = begun(upstream);
+    const blocker = begun(upstream);
+    expect([first.last, blocker.last]).toEqual(["try a", "try b"]);
+    expect(first.ended(timeout("connect"), "nothing", 1)).toBe("wait");
+    upstream.setHealth(b, false, "connection refused", 2);
+    expect(first.last).toBe("answer 504 connect-timeout");
+    expect(upstream.queue.size).toBe(0);
+  });
+});
+
+describe("concurrencyLimit", () => {
+  const limited: Isolation = { concurrencyLimit: { initial: 2, min: 2, max: 2 } };
+
+  test("lets no more run at a time, whatever room the backends have: 503 for what the queue cannot take", () => {
+    const { upstream } = sampleUpstream({ a: {}, b: {} }, limited);
+    const [first, second, third] = [begun(upstream), begun(upstream), begun(upstream)];
+    expect([first.last, second.last, third.last]).toEqual(["try a", "try b", "answer 503 concurrency"]);
+    expect(third.dispatch.retryAfterSeconds).toBe(1);
+    first.succeeded(1);
+    expect(begun(upstream, 2).last).toBe("try a");
+  });
+
+  test("what finds room in the queue waits there", () => {
+    const { upstream } = sampleUpstream({ a: {} }, { ...limited, queue: { ...sampleQueue, max: 1 } });
+    const [first, , third] = [begun(upstream), begun(upstream), begun(upstream)];
+    expect(third.last).toBe("wait");
+    expect(begun(upstream).last).toBe("answer 503 concurrency");
+    first.succeeded(1);
+    expect(third.last).toBe("try a");
+  });
+
+  test("nobody waits for it where there is no backend to go to", () => {
+    const { upstream, a } = sampleUpstream({ a: {} }, { ...limited, queue: sampleQueue });
+    begun(upstream);
+    begun(upstream);
+    upstream.setHealth(a, false, "connection refused", 1);
+    expect(begun(upstream, 2).last).toBe("answer 503 no-backend");
+  });
+
+  test("learns nothing from clients that leave, nor from what never reached a backend", () => {
+    const { upstream } = sampleUpstream({ a: {} }, { concurrencyLimit: { initial: 50, min: 1, max: 100 } });
+    const round = (now: number, howLong: number, end: (one: SampleExchange, at: number) => void) => {
+      const running = Array.from({ length: 40 }, () => begun(upstream, now));
+      for (const one of running) end(one, now + howLong);
+    };
+    for (let now = 0; now < 1_000; now += 200) round(now, 110, (one, at) => one.succeeded(at));
+    const before = upstream.limit!.limit;
+    for (let now = 1_000; now < 9_000; now += 1_000) {
+      round(now, 900, (one, at) => one.dispatch.abandon(at));
+      round(now, 900, (one, at) => one.ended(failure("exhausted"), "nothing", at));
+    }
+    expect(upstream.limit!.limit).toBe(before);
+  });
+});
