@@ -74,7 +74,7 @@ function paced(ms, { pace }, leastMs = 100) {
 /**
  * The built command line with a configuration file.
  * @param {Setting} setting
- * @param {{ isolation: boolean, wide?: boolean }} variant `wide`: no bound keeps a server from being overrun
+ * @param {{ isolation: boolean, hedge?: boolean, wide?: boolean }} variant `wide`: no bound keeps a server from being overrun
  * @returns {Promise<Proxy>}
  */
 export async function startSpillway(setting, variant) {
@@ -91,8 +91,8 @@ export async function startSpillway(setting, variant) {
   return { version: spillwayVersion(), running, look };
 }
 
-/** @param {Setting} setting @param {{ isolation: boolean, wide?: boolean }} variant */
-export function spillwayConfiguration(setting, { isolation, wide = false }) {
+/** @param {Setting} setting @param {{ isolation: boolean, hedge?: boolean, wide?: boolean }} variant */
+export function spillwayConfiguration(setting, { isolation, hedge = false, wide = false }) {
   const ms = (/** @type {number} */ story) => `${paced(story, setting)}ms`;
   const on = {
     circuitBreaker: { consecutiveFailures: 5, errorThreshold: "50%", openFor: ms(5000), maxOpenFor: ms(60_000) },
@@ -101,9 +101,10 @@ export function spillwayConfiguration(setting, { isolation, wide = false }) {
       ejectFor: ms(30_000),
       maxEjected: "25%",
       failureShare: { threshold: "20%", minimumBackends: 3, minimumRequests: 20 },
-      latency: { factor: 3, minimumBackends: 3, minimumRequests: 20 },
+      latency: { factor: 3, minimumBackends: 3, minimumRequests: 5 },
     },
-    retry: { attempts: 3, perTryTimeout: "500ms" },
+    // All that a lost server was working on may be sent again at once.
+    retry: { attempts: 3, perTryTimeout: "500ms", minimumBudget: perBackend },
     slowStart: { window: `${paced(30_000, setting, 2000)}ms` },
   };
   const off = { circuitBreaker: false, outlierDetection: false, retry: false };
@@ -135,6 +136,7 @@ export function spillwayConfiguration(setting, { isolation, wide = false }) {
         healthCheck: { type: "tcp", interval: ms(5000), timeout: ms(1000), unhealthyAfter: 3, healthyAfter: 1 },
         timeouts: { connect: "1s", response: `${patienceMs}ms` },
         ...(isolation ? on : off),
+        ...(hedge ? { hedge: {} } : {}),
       },
     },
   };
