@@ -249,9 +249,9 @@ export class Dispatch implements Waiting {
   wake(now: number): Step {
     if (this.#state !== "backing-off" || now < this.wakeAtMs) return this.#state === "over" ? "done" : "wait";
     this.wakeAtMs = Number.POSITIVE_INFINITY;
+    if (now >= this.deadlineMs) return this.#answer("deadline", now);
     if (!this.#takeBudget()) return this.#waitForBudget(now);
-    this.#owner?.counted("retried");
-    return this.#start(now);
+    return this.#startAs("retried", now);
   }
 
   /** The client has left, or nobody wants the response any more. Harmless when nothing runs. */
@@ -274,7 +274,7 @@ export class Dispatch implements Waiting {
     } catch (error) {
       // It is for its own exchange to fail by it, not for the one that made room.
       this.#error = error;
-      this.#state = "over";
+      this.#finish();
     }
     this.#takenAtMs = now;
     return true;
@@ -296,8 +296,14 @@ export class Dispatch implements Waiting {
   /** A backend, or a place in the queue, or an answer. */
   #start(now: number): Step {
     const upstream = this.#upstream;
-    // Who waits already goes first.
-    const backend = upstream.queue.size > 0 ? "full" : this.#pick(now);
+    let backend: Backend | NoBackend;
+    try {
+      // Who waits already goes first.
+      backend = upstream.queue.size > 0 ? "full" : this.#pick(now);
+    } catch (error) {
+      this.#finish();
+      throw error;
+    }
     if (backend === "none") return this.#nothingToTry(now);
     if (backend !== "full") return this.#try(backend, now);
     const refused = upstream.queue.join(this, now);
@@ -308,6 +314,13 @@ export class Dispatch implements Waiting {
     }
     const limited = refused === "queue-full" && upstream.limit?.admits(upstream.running) === false;
     return this.#answer(limited ? "concurrency" : refused, now);
+  }
+
+  #startAs(event: DispatchEvent, now: number): Step {
+    const upstream = this.#upstream;
+    const step = this.#start(now);
+    if (step !== "answer" && upstream === this.#upstream) this.#owner?.counted(event);
+    return step;
   }
 
   #pick(now: number): Backend | NoBackend {
@@ -341,6 +354,7 @@ export class Dispatch implements Waiting {
 
   #afterFailure(outcome: Outcome, progress: Progress, now: number): Step {
     const { retry } = this.#upstream;
+    if (now >= this.deadlineMs) return this.#answer(this.#failure, now);
     if (retry === undefined || (outcome.kind === "timeout" && outcome.phase === "queue" && ++this.#queueTimeouts > 1)) {
       return this.#answer(this.#failure, now);
     }
@@ -348,8 +362,7 @@ export class Dispatch implements Waiting {
       case "no":
         return this.#answer(this.#failure, now);
       case "move":
-        this.#owner?.counted("moved");
-        return this.#start(now);
+        return this.#startAs("moved", now);
       case "again":
         if (!this.#othersLeft()) return this.#nothingToTry(now);
         return this.#retry(now);
@@ -361,7 +374,7 @@ export class Dispatch implements Waiting {
     this.#giveUpAtMs = Math.min(now + patienceMs, this.deadlineMs);
     this.#state = "backing-off";
     this.#retries++;
-    this.wakeAtMs = now + Math.max(this.#retryAfterMs, retry!.delayMs(this.#retries));
+    this.wakeAtMs = Math.min(now + Math.max(this.#retryAfterMs, retry!.delayMs(this.#retries)), this.deadlineMs);
     this.#retryAfterMs = 0;
     return "wait";
   }
@@ -371,7 +384,7 @@ export class Dispatch implements Waiting {
       this.#owner?.counted("retry-denied");
       return this.#answer(this.#failure, now);
     }
-    this.wakeAtMs = now + Math.max(1, this.#upstream.retry!.delayMs(1));
+    this.wakeAtMs = Math.min(now + Math.max(1, this.#upstream.retry!.delayMs(1)), this.#giveUpAtMs);
     return "wait";
   }
 
