@@ -334,7 +334,7 @@ const upstreamSchema = z
     outlierDetection: outlierDetection
       .prefault({})
       .describe(
-        "Ejects a backend for a time when it does worse than it should, or than the others. It cannot empty an upstream. `false` switches it off.",
+        "Ejects a backend for a time when it does worse than it should, or than the others. By default one at a time, up to a tenth of them. `false` switches it off.",
       ),
     retry: retry
       .prefault({})

@@ -67,6 +67,7 @@ class NetDataPlane implements DataPlane {
       requestIds: new RequestIds(random),
       accessLog: format === "off" ? undefined : new AccessLog(format, clock, (line) => events.accessLog(line)),
       runtimes: new Map(),
+      upstreams: new Map(),
       draining: false,
       exchanges: 0,
       tunnels: 0,

@@ -164,6 +164,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
       deadlineMs: this.deadlineMs,
     });
     this.#dispatch = dispatch;
+    if (this.#bodyText.length > this.#keepBytes) dispatch.replayable = false;
     this.#decide(dispatch, () => dispatch.begin(this.startedMs));
   }
 
@@ -223,7 +224,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   }
 
   proceed(step: Step): void {
-    this.#upstream!.count();
+    this.#count();
     if (!this.#over) this.#act(this.#dispatch!, step);
   }
 
@@ -243,6 +244,13 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
     else if (event === "fell-back") stripe.fellBack(index);
     else if (event === "hedged") stripe.hedged(index);
     else stripe.hedgeWon(index);
+  }
+
+  /** What waits where it waits: in its upstream, or in that one's fallback. */
+  #count(): void {
+    this.#upstream!.count();
+    const { upstream } = this.#dispatch!;
+    if (upstream !== this.#upstream!.upstream) this.#services.upstreams.get(upstream)?.count();
   }
 
   #act(dispatch: Dispatch, step: Step): void {
@@ -270,7 +278,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   /** For room, for the end of a back-off, or for an attempt that still runs. */
   #wait(dispatch: Dispatch): void {
     if (this.#attempt !== undefined) return;
-    this.#upstream!.count();
+    this.#count();
     if (dispatch.wakeAtMs !== Number.POSITIVE_INFINITY) this.#wakeAt(dispatch.wakeAtMs);
     this.session.awaitNothing();
     if (this.requestUnread) this.session.connection.pause();
@@ -460,10 +468,10 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   #tryAgainFor(attempt: Attempt, head: ResponseHead, bodyBytes: number): boolean {
     const dispatch = this.#dispatch!;
     if (this.requestUnread || this.#second !== undefined) return false;
-    dispatch.replayable = this.#requestBody?.rewindable !== false;
+    if (this.#requestBody?.rewindable === false) dispatch.replayable = false;
     const asked = RETRY_AFTER.exec(head.kept)?.[1];
     const waitMs = asked === undefined ? undefined : retryAfterMs(asked, this.#services.clock.wallTime());
-    if (!dispatch.wantsRetry(head.status, waitMs)) return false;
+    if (!dispatch.wantsRetry(head.status, waitMs, this.#services.clock.now())) return false;
     const whole = head.framing === bodyBytes && head.keepAlive;
     this.#attemptEnded(attempt, { kind: "success", status: head.status, durationMs: attempt.elapsedMs }, whole);
     return true;
@@ -560,8 +568,8 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
     const dispatch = this.#dispatch!;
     const body = this.#requestBody;
     if (body?.opened === true && !this.responding) {
-      dispatch.replayable = body.rewindable;
       if (body.rewindable) body.rewind();
+      else dispatch.replayable = false;
     }
     this.#decide(dispatch, () => dispatch.ended(outcome, progress, this.#services.clock.now(), attempt.ticket));
   }
@@ -608,7 +616,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
     } catch (error) {
       this.#services.events.log("error", "policy-threw", `a policy threw: ${String(error)}`);
     }
-    if (this.#upstream!.upstream.limit !== undefined) this.#upstream!.count();
+    if (attempt.runtime.upstream.upstream.limit !== undefined) attempt.runtime.upstream.count();
   }
 
   /** What came from the client cannot be trusted any further. */

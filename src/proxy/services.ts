@@ -1,12 +1,13 @@
 import type { Stripe } from "../metrics/stripe.ts";
 import type { Backend } from "../policy/model/backend.ts";
 import type { Random } from "../policy/model/random.ts";
+import type { Upstream } from "../policy/upstream/upstream.ts";
 import type { Clock } from "../time/clock.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { DataPlaneEvents } from "./data-plane-api.ts";
 import type { RequestIds } from "./request-ids.ts";
 import type { ReadBuffers } from "./transport/read-buffers.ts";
-import type { BackendRuntime } from "./upstream-runtime.ts";
+import type { BackendRuntime, UpstreamRuntime } from "./upstream-runtime.ts";
 
 /** What everything on the way of a request shares within one data plane. */
 export interface Services {
@@ -19,6 +20,7 @@ export interface Services {
   readonly accessLog: AccessLog | undefined;
   /** All backends of all upstreams. */
   readonly runtimes: Map<Backend, BackendRuntime>;
+  readonly upstreams: Map<Upstream, UpstreamRuntime>;
   /** Set once, when the data plane drains: every response from then on closes its connection. */
   draining: boolean;
   /** Exchanges that run now. */

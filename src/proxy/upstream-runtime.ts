@@ -72,6 +72,7 @@ export class UpstreamRuntime {
       random: services.random,
       alarm: (atMs) => this.#timer.set(Math.max(0, atMs - services.clock.now())),
     });
+    services.upstreams.set(this.upstream, this);
     const head = new ResponseHead(RESPONSE_LIMITS);
     this.backends = new Map(
       settings.backends.map((backendSettings, at) => {

@@ -217,10 +217,12 @@ export class Dispatch implements Waiting {
    * attempt with progress `request`. Asked before any of the response is passed on.
    * @param retryAfterMs what the response says of when to come again; undefined: nothing
    */
-  wantsRetry(status: number, retryAfterMs: number | undefined): boolean {
+  wantsRetry(status: number, retryAfterMs: number | undefined, now: number): boolean {
     const { retry } = this.#upstream;
     if (retry === undefined || this.#hedge !== undefined) return false;
     if (!this.#repeatable || !retry.wants(status, retryAfterMs, this.#sent + 1)) return false;
+    // Better this response than none in time.
+    if (now + (retryAfterMs ?? 0) >= this.deadlineMs) return false;
     if (!this.#othersLeft() || !this.#takeBudget()) {
       this.#owner?.counted("retry-denied");
       return false;

@@ -300,9 +300,9 @@ export class Upstream {
    * would keep everybody else waiting for its end. Answers with the permit to settle with.
    */
   answered(backend: Backend, permit: Permit, status: number, durationMs: number, now: number): Permit {
+    if (this.#breakerKinds === undefined) return permit;
     const member = this.#members.get(backend);
-    const breaker = member?.breaker;
-    if (member === undefined || breaker?.state !== "half-open") return permit;
+    if (member?.breaker?.state !== "half-open") return permit;
     this.#judgeBy(member, { kind: "success", status, durationMs }, now, permit);
     return NO_PERMIT;
   }
@@ -381,13 +381,17 @@ export class Upstream {
       if (backend.tier !== full.tier || without.has(backend)) continue;
       if (backend.take()) return this.#admitted(backend, now);
     }
-    if (tried === undefined) this.#full = true;
+    if (tried === undefined) {
+      this.#full = true;
+      // Other workers may make room, and do not tell.
+      this.#wakeAt(now + LOOK_AGAIN_MS);
+    }
     return "full";
   }
 
   #admitted(backend: Backend, now: number): Backend {
     this.#running++;
-    const breaker = this.#members.get(backend)?.breaker;
+    const breaker = this.#breakerKinds === undefined ? undefined : this.#members.get(backend)?.breaker;
     if (breaker === undefined) return backend;
     // In panic, a circuit that is open is not asked, and not told either.
     this.permit = breaker.admit(now) ?? NO_PERMIT;
