@@ -154,7 +154,8 @@ function goodput(answers, fromMs, toMs) {
  * @param {Pick<Day, "sights" | "killedMs" | "restartedMs">} day
  */
 export function failover({ sights, killedMs, restartedMs }) {
-  let failoverMs = 0;
+  // What happened up to the first sight after the loss is not told apart.
+  let failoverMs = (sights.find(({ at }) => at >= killedMs)?.at ?? killedMs) - killedMs;
   let attemptsLater = 0;
   for (const [i, sight] of sights.entries()) {
     const before = sights[i - 1];
@@ -209,7 +210,7 @@ export function verdicts(f, minuteMs) {
     {
       says: "failover within 1 s of the loss",
       passed: f.failoverMs <= 1000,
-      figure: `${ms(f.failoverMs)}; ${f.attemptsLater} attempts to try it in the time after the first second`,
+      figure: `within ${ms(f.failoverMs)}; ${f.attemptsLater} attempts to try it in the time after the first second`,
     },
     {
       says: "p99 at 100x at most 5 times that of a normal day",
