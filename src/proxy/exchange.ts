@@ -154,6 +154,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   #dispatchTo(upstream: UpstreamRuntime, route: Route<UpstreamRuntime>): void {
     const { head, session } = this;
     const limitMs = Math.min(route.timeoutMs, session.timeLeft(head));
+    if (limitMs <= 0) return this.routeLate();
     if (limitMs !== Number.POSITIVE_INFINITY) {
       session.limitExchange(limitMs);
       this.deadlineMs = this.startedMs + limitMs;
@@ -603,7 +604,9 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
       const outcome: Outcome = kind === "timeout" ? { kind, phase: "route", durationMs } : { kind, durationMs };
       this.#settle(outcome, kind === "timeout", false);
     }
-    this.#dispatch?.abandon(this.#services.clock.now());
+    if (this.#dispatch === undefined) return;
+    this.#dispatch.abandon(this.#services.clock.now());
+    this.#count();
   }
 
   /** The attempt is over and nothing is left to decide: its connection goes back, the policy is told. */
