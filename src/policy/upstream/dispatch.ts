@@ -181,7 +181,11 @@ export class Dispatch implements Waiting {
    */
   ended(outcome: Outcome, progress: Progress, now: number, attempt: AttemptTicket | undefined = this.attempt): Step {
     if (attempt === undefined || !this.#settle(attempt, outcome, now)) return this.#state === "over" ? "done" : "wait";
-    if (outcome.kind === "cancelled") return this.#finish();
+    this.hedgeAtMs = Number.POSITIVE_INFINITY;
+    if (outcome.kind === "cancelled") {
+      this.abandon(now); // one that runs beside it is of no use either
+      return "done";
+    }
     if (progress !== "nothing") this.#sent++;
     // One that runs beside it may still answer.
     if (this.#running !== undefined && progress !== "response") return "wait";
@@ -205,10 +209,12 @@ export class Dispatch implements Waiting {
     attempt.respondedMs = now - attempt.startedMs;
     attempt.permit = attempt.upstream.answered(attempt.backend, attempt.permit, status, attempt.respondedMs, now);
     this.hedgeAtMs = Number.POSITIVE_INFINITY;
-    attempt.upstream.hedging?.observed(attempt.respondedMs, now);
+    // Where the second is faster, the first took at least so long: without the slowest, hedges would be sent sooner and
+    // sooner.
+    attempt.upstream.hedging?.observed(now - (this.#running ?? attempt).startedMs, now);
     const loser = attempt === this.#running ? this.#hedge : this.#running;
     if (attempt === this.#hedge) this.#owner?.counted("hedge-won");
-    if (loser !== undefined) this.#lost(loser, now);
+    if (loser !== undefined) this.#settle(loser, { kind: "cancelled", durationMs: now - loser.startedMs }, now);
     return loser;
   }
 
@@ -234,6 +240,7 @@ export class Dispatch implements Waiting {
 
   /** It is `hedgeAtMs`, and no response has begun: true when a second attempt is to be made, `attempt`. */
   hedge(now: number): boolean {
+    if (this.hedgeAtMs === Number.POSITIVE_INFINITY) return false;
     this.hedgeAtMs = Number.POSITIVE_INFINITY;
     if (this.#running === undefined || this.#hedge !== undefined || !this.#repeatable) return false;
     if (this.#upstream.queue.size > 0 || !this.#othersLeft() || !this.#upstream.hedging!.take()) return false;
@@ -261,9 +268,7 @@ export class Dispatch implements Waiting {
     if (this.#state === "queued") this.#upstream.queue.leave(this);
     this.#giveBudget();
     this.#state = "over";
-    for (const attempt of [this.#running, this.#hedge]) {
-      if (attempt !== undefined) this.#settle(attempt, { kind: "cancelled", durationMs: now - attempt.startedMs }, now);
-    }
+    this.#cancel(now);
   }
 
   // For the upstream and its queue.
@@ -456,11 +461,14 @@ export class Dispatch implements Waiting {
     return true;
   }
 
-  #lost(attempt: AttemptTicket, now: number): void {
-    const durationMs = now - attempt.startedMs;
-    // It took at least so long: without the slowest, hedges would be sent sooner and sooner.
-    attempt.upstream.hedging?.observed(durationMs, now);
-    this.#settle(attempt, { kind: "cancelled", durationMs }, now);
+  #cancel(now: number): void {
+    const attempt = this.#running;
+    if (attempt === undefined) return;
+    try {
+      this.#settle(attempt, { kind: "cancelled", durationMs: now - attempt.startedMs }, now);
+    } finally {
+      this.#cancel(now); // the one beside it, also where a balancer of the user's has just thrown
+    }
   }
 
   /** What the exchange says of the upstream as a whole, however many attempts it took. */

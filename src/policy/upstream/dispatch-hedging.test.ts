@@ -1,0 +1,235 @@
+import { describe, expect, test } from "vitest";
+import { RoundRobin } from "../balance/round-robin.ts";
+import type { Backend } from "../model/backend.ts";
+import type { Outcome } from "../model/outcome.ts";
+import {
+  active,
+  cancelled,
+  failure,
+  SampleExchange,
+  sampleHedge,
+  sampleQueue,
+  sampleRetry,
+  sampleUpstream,
+} from "./samples.ts";
+import type { Isolation } from "./upstream.ts";
+
+const { begun } = SampleExchange;
+const hedging: Isolation = { hedge: { ...sampleHedge, budget: 1 }, retry: sampleRetry, queue: sampleQueue };
+
+/** Notes who is told of which outcome. */
+class Listening extends RoundRobin {
+  readonly heard: string[] = [];
+  settled(backend: Backend, outcome: Outcome): void {
+    this.heard.push(`${backend.id} ${outcome.kind} after ${outcome.durationMs}`);
+  }
+}
+
+/** An upstream that has answered 20 requests, each after 10 ms, so that hedges follow after about that; now is 1000. */
+function practised(isolation: Isolation = hedging, method = "GET") {
+  const balancer = new Listening();
+  const sample = sampleUpstream({ a: {}, b: {} }, isolation, { balancer });
+  const { upstream } = sample;
+  for (let n = 0; n < 20; n++) begun(upstream, 990).succeeded(1_000);
+  balancer.heard.length = 0;
+  const exchange = begun(upstream, 1_000, method);
+  const { dispatch } = exchange;
+  return { ...sample, balancer, exchange, dispatch, first: dispatch.attempt! };
+}
+
+/** The same, with a second attempt beside the first. */
+function hedged() {
+  const sample = practised();
+  const at = sample.dispatch.hedgeAtMs;
+  expect(sample.dispatch.hedge(at)).toBe(true);
+  return { ...sample, second: sample.dispatch.attempt!, at };
+}
+
+describe("a second attempt", () => {
+  test("is due once the first has taken longer than most do, and goes to another backend", () => {
+    const { dispatch, first, backends, exchange } = practised();
+    expect(dispatch.hedgeAtMs).toBeGreaterThanOrEqual(1_010);
+    expect(dispatch.hedgeAtMs).toBeLessThan(1_012);
+    expect(dispatch.hedge(dispatch.hedgeAtMs)).toBe(true);
+    expect(dispatch.attempt?.backend).not.toBe(first.backend);
+    expect(active(backends)).toEqual([1, 1]);
+    expect(exchange.events).toEqual(["hedged"]);
+    expect(dispatch.attempts).toBe(2);
+  });
+
+  test("is not planned before enough is known", () => {
+    const { upstream } = sampleUpstream({ a: {}, b: {} }, hedging);
+    expect(begun(upstream).dispatch.hedgeAtMs).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test("is not planned for what may not be sent twice", () => {
+    const { dispatch } = practised(hedging, "POST");
+    expect(dispatch.hedgeAtMs).toBe(Number.POSITIVE_INFINITY);
+    expect(dispatch.hedge(1_100)).toBe(false);
+  });
+
+  test("is not made once the body of the request is gone", () => {
+    const { dispatch } = practised();
+    dispatch.replayable = false;
+    expect(dispatch.hedge(dispatch.hedgeAtMs)).toBe(false);
+  });
+
+  test("is not made when the first has answered", () => {
+    const { dispatch, first, backends } = practised();
+    const at = dispatch.hedgeAtMs;
+    expect(dispatch.responded(200, 1_005, first)).toBeUndefined();
+    expect(dispatch.hedgeAtMs).toBe(Number.POSITIVE_INFINITY);
+    expect(dispatch.hedge(at)).toBe(false);
+    expect(active(backends).toSorted()).toEqual([0, 1]);
+  });
+
+  test("is made once, not twice", () => {
+    const { dispatch, at } = hedged();
+    expect(dispatch.hedgeAtMs).toBe(Number.POSITIVE_INFINITY);
+    expect(dispatch.hedge(at + 100)).toBe(false);
+  });
+
+  test("is not made while others wait for room", () => {
+    const { upstream, dispatch } = practised({ ...hedging, concurrencyLimit: { initial: 2, min: 2, max: 2 } });
+    begun(upstream, 1_000);
+    expect(begun(upstream, 1_000).last).toBe("wait");
+    expect(dispatch.hedge(dispatch.hedgeAtMs)).toBe(false);
+  });
+
+  test("is not made without another backend, nor on one that has no room", () => {
+    const { upstream, dispatch, first, backends, counts } = practised();
+    const other = backends.find((backend) => backend !== first.backend)!;
+    upstream.setHealth(other, false, "connection refused", 1_001);
+    const at = dispatch.hedgeAtMs;
+    expect(dispatch.hedge(at)).toBe(false);
+    expect(counts.active(other.slot)).toBe(0);
+  });
+
+  test("is not made beyond the budget: a twentieth of the requests", () => {
+    const { upstream } = practised({ ...hedging, hedge: { ...sampleHedge, budget: 0.05 } });
+    let made = 0;
+    for (let n = 0; n < 99; n++) {
+      const exchange = begun(upstream, 1_000);
+      if (exchange.dispatch.hedge(exchange.dispatch.hedgeAtMs)) made++;
+      exchange.dispatch.abandon(1_020);
+    }
+    // 20 requests and one more came before.
+    expect(made).toBe(6);
+  });
+
+  test("is not planned for an attempt that moved, and not left over from the one before a retry", () => {
+    for (const progress of ["nothing", "request"] as const) {
+      const { dispatch, exchange, backends } = practised();
+      const at = dispatch.hedgeAtMs;
+      exchange.ended(failure("reset"), progress, 1_005);
+      if (exchange.last === "wait") exchange.woken();
+      expect(exchange.last).toMatch("try");
+      expect(dispatch.hedgeAtMs).toBe(Number.POSITIVE_INFINITY);
+      expect(dispatch.hedge(Math.max(at, 1_100))).toBe(false);
+      expect(active(backends).toSorted()).toEqual([0, 1]);
+    }
+  });
+});
+
+describe("of two attempts", () => {
+  test("the first to answer counts, the other is cancelled and counted off once", () => {
+    const { dispatch, exchange, balancer, backends, first, second, at } = hedged();
+    expect(dispatch.responded(200, at + 5, first)).toBe(second);
+    expect(active(backends).toSorted()).toEqual([0, 1]);
+    expect(balancer.heard).toEqual([`${second.backend.id} cancelled after 5`]);
+    expect(dispatch.ended(cancelled, "request", at + 6, second)).toBe("wait");
+    expect(dispatch.ended(failure("reset"), "request", at + 6, second)).toBe("wait");
+    expect(dispatch.ended({ kind: "success", status: 200, durationMs: 30 }, "response", at + 20, first)).toBe("done");
+    expect(active(backends)).toEqual([0, 0]);
+    expect(balancer.heard).toHaveLength(2);
+    expect(exchange.events).toEqual(["hedged"]);
+  });
+
+  test("the second may win, which is counted", () => {
+    const { dispatch, exchange, balancer, backends, first, second, at } = hedged();
+    expect(dispatch.responded(200, at + 3, second)).toBe(first);
+    expect(exchange.events).toEqual(["hedged", "hedge-won"]);
+    expect(balancer.heard[0]).toMatch(`${first.backend.id} cancelled`);
+    expect(dispatch.ended({ kind: "success", status: 200, durationMs: 5 }, "response", at + 9, second)).toBe("done");
+    expect(active(backends)).toEqual([0, 0]);
+    expect(dispatch.status).toBe(0);
+  });
+
+  test("one fails: the other may still answer", () => {
+    for (const firstFails of [true, false]) {
+      const { dispatch, exchange, backends, first, second, at } = hedged();
+      const [loser, winner] = firstFails ? [first, second] : [second, first];
+      expect(exchange.ended(failure("reset"), "request", at + 1, loser)).toBe("wait");
+      expect(dispatch.wakeAtMs).toBe(Number.POSITIVE_INFINITY);
+      expect(dispatch.responded(200, at + 2, winner)).toBeUndefined();
+      expect(dispatch.ended({ kind: "success", status: 200, durationMs: 1 }, "response", at + 3, winner)).toBe("done");
+      expect(active(backends)).toEqual([0, 0]);
+    }
+  });
+
+  test("both fail: that is two times sent, and answered as the last one failed", () => {
+    const { exchange, backends, first, second, at } = hedged();
+    exchange.ended(failure("reset"), "request", at + 1, first);
+    expect(exchange.ended(failure("malformed"), "request", at + 2, second)).toBe("answer 502 malformed");
+    expect(active(backends)).toEqual([0, 0]);
+  });
+
+  test("both fail before anything is sent: a third backend may have it", () => {
+    const { upstream } = sampleUpstream({ a: {}, b: {}, c: {} }, hedging);
+    for (let n = 0; n < 20; n++) begun(upstream, 990).succeeded(1_000);
+    const exchange = begun(upstream, 1_000);
+    const { dispatch } = exchange;
+    const first = dispatch.attempt!;
+    dispatch.hedge(dispatch.hedgeAtMs);
+    const second = dispatch.attempt!;
+    expect(exchange.ended(failure("connect"), "nothing", 1_020, first)).toBe("wait");
+    exchange.ended(failure("connect"), "nothing", 1_021, second);
+    expect(exchange.last).toMatch("try");
+    expect(new Set([first.backend, second.backend, dispatch.attempt!.backend]).size).toBe(3);
+  });
+
+  test("neither is retried for its status while the other runs", () => {
+    const { dispatch, exchange, first, second, at } = hedged();
+    expect(dispatch.wantsRetry(503, undefined, at + 1)).toBe(false);
+    exchange.ended(failure("reset"), "request", at + 1, first);
+    expect(dispatch.wantsRetry(503, undefined, at + 2)).toBe(false); // two times sent
+    expect(dispatch.attempt).toBe(second);
+  });
+
+  test("both are cancelled when the client leaves, however that is told", () => {
+    for (const told of [true, false]) {
+      const { dispatch, exchange, balancer, backends, at } = hedged();
+      if (told) expect(exchange.ended(cancelled, "request", at + 1)).toBe("done");
+      else dispatch.abandon(at + 1);
+      expect(active(backends)).toEqual([0, 0]);
+      expect(balancer.heard).toHaveLength(2);
+      dispatch.abandon(at + 2);
+      expect(balancer.heard).toHaveLength(2);
+    }
+  });
+
+  test("both are counted off although a balancer of the user's throws when it hears of the first", () => {
+    const { dispatch, balancer, backends, upstream, at } = hedged();
+    balancer.settled = () => {
+      throw new Error("broken");
+    };
+    expect(() => dispatch.abandon(at + 1)).toThrow("broken");
+    expect(active(backends)).toEqual([0, 0]);
+    expect(upstream.running).toBe(0);
+  });
+});
+
+test("what a hedge takes says nothing of how long the first attempts take: hedges are not sent sooner and sooner", () => {
+  const { upstream, dispatch } = practised({ ...hedging, hedge: { ...sampleHedge, quantile: 0.5, budget: 1 } });
+  const delayMs = dispatch.hedgeAtMs - 1_000;
+  dispatch.abandon(1_000);
+  for (let n = 0; n < 200; n++) {
+    const exchange = begun(upstream, 1_000);
+    const first = exchange.dispatch.attempt!;
+    exchange.dispatch.hedge(exchange.dispatch.hedgeAtMs);
+    const winner = n % 2 === 0 ? first : exchange.dispatch.attempt!;
+    exchange.dispatch.responded(200, 1_000 + delayMs + 1, winner);
+    exchange.dispatch.abandon(1_020);
+  }
+  expect(upstream.hedging?.delayMs(4_000)).toBeGreaterThanOrEqual(delayMs);
+});
