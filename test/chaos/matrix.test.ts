@@ -13,7 +13,7 @@ import {
   clientWords,
 } from "./cells.ts";
 import { PAGE, pageWith, report } from "./report.ts";
-import { expectedOfBackend, expectedOfClient, type Outcome } from "./rules.ts";
+import { expectedOfBackend, expectedOfClient, type Outcome, type Retrying } from "./rules.ts";
 import { isLarge, isSlow, runBackendCell, runClientCell } from "./run.ts";
 import { together } from "./together.ts";
 
@@ -23,6 +23,7 @@ interface Cell {
   readonly row: BackendRow | ClientRow;
   readonly kind: RequestKind;
   readonly second: boolean;
+  readonly retrying: Retrying;
   readonly expected: readonly Outcome[];
   run(id: string): Promise<Outcome>;
   outcome: Outcome | Error | undefined;
@@ -30,7 +31,9 @@ interface Cell {
 
 /** What came of a cell: one of what may come of it, or what it was instead. Where it did not run, the rules speak. */
 function cameOf(row: BackendRow | ClientRow, kind: RequestKind, second = false): readonly Outcome[] {
-  const cell = cells.find((one) => one.row === row && one.kind === kind && one.second === second);
+  const cell = cells.find(
+    (one) => one.row === row && one.kind === kind && one.second === second && one.retrying === "default",
+  );
   if (cell === undefined) return expectedOfBackend(row as BackendRow, kind, second);
   const { outcome, expected } = cell;
   if (outcome instanceof Error) throw outcome;
@@ -45,14 +48,21 @@ process.on("unhandledRejection", (error) => thrown.push(error));
 // Only Linux leaves a connect unanswered when nobody accepts.
 const backendRows = BACKEND_ROWS.filter(({ fault }) => fault !== "deaf" || process.platform === "linux");
 
-function backendCell(row: BackendRow, kind: RequestKind, second: boolean): Cell {
+const RETRYING_WORDS: Readonly<Record<Retrying, string>> = {
+  default: "",
+  off: "without retries: ",
+  unsafe: "with unsafe retries: ",
+};
+
+function backendCell(row: BackendRow, kind: RequestKind, second: boolean, retrying: Retrying = "default"): Cell {
   return {
     row,
     kind,
     second,
-    name: `${kind}, ${second ? "the first of two backends" : "the only backend"}, ${backendWords(row).join(", ")}`,
-    expected: expectedOfBackend(row, kind, second),
-    run: (id) => runBackendCell(row, kind, second, id, deaf.port),
+    retrying,
+    name: `${RETRYING_WORDS[retrying]}${kind}, ${second ? "the first of two backends" : "the only backend"}, ${backendWords(row).join(", ")}`,
+    expected: expectedOfBackend(row, kind, second, retrying),
+    run: (id) => runBackendCell(row, kind, second, id, deaf.port, retrying),
     outcome: undefined,
   };
 }
@@ -62,6 +72,7 @@ function clientCell(row: ClientRow, kind: RequestKind): Cell {
     row,
     kind,
     second: false,
+    retrying: "default",
     name: `${kind}, the client, ${clientWords(row).join(", ")}`,
     expected: expectedOfClient(row),
     run: (id) => runClientCell(row, kind, id),
@@ -72,6 +83,13 @@ function clientCell(row: ClientRow, kind: RequestKind): Cell {
 const cells: readonly Cell[] = KINDS.flatMap((kind) => [
   ...[false, true].flatMap((second) =>
     backendRows.filter((row) => backendRowApplies(row, kind)).map((row) => backendCell(row, kind, second)),
+  ),
+  // Without retries nothing that was sent is sent again; where users say that they may be, POSTs are, too.
+  ...(["off", "unsafe"] as const).flatMap((retrying) =>
+    backendRows
+      .filter((row) => backendRowApplies(row, kind) && !isSlow(row) && !isLarge(row))
+      .filter(() => retrying === "off" || kind === "POST")
+      .map((row) => backendCell(row, kind, true, retrying)),
   ),
   ...CLIENT_ROWS.filter((row) => clientRowApplies(row, kind)).map((row) => clientCell(row, kind)),
 ]);

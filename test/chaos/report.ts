@@ -78,8 +78,7 @@ function seen(outcomes: readonly Outcome[] | undefined): string {
 }
 
 function plain(word: string): string {
-  if (word === "200 from a") return "200";
-  return word === "200 from b" ? "200 from the second" : word;
+  return word.replace(" from a", "").replace(" from b", " from the second");
 }
 
 /** How often the request was read, by each backend; for each kind where they differ. */

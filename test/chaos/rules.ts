@@ -14,9 +14,20 @@ export interface Outcome {
 /**
  * What the proxy makes of a fault. `none`: it notices nothing that hurts the exchange; `unconnected`, `late`: there is no
  * connection; `stale`: a kept connection broke before it brought anything, the idle race; `reset`, `timeout`,
- * `malformed`: no answer, and nothing has gone to the client; `truncated`: its answer has begun to go to the client.
+ * `malformed`: no answer, and nothing has gone to the client; `503`, `500`: an answer of the backend that is whole, but
+ * says that it failed; `truncated`: its answer has begun to go to the client.
  */
-type Trouble = "none" | "unconnected" | "late" | "stale" | "reset" | "timeout" | "malformed" | "truncated";
+type Trouble =
+  | "none"
+  | "unconnected"
+  | "late"
+  | "stale"
+  | "reset"
+  | "timeout"
+  | "malformed"
+  | "503"
+  | "500"
+  | "truncated";
 
 const MALFORMED = new Set(["garbage", "too-many-interims", "switch", "endless-head", "bad-head", "bad-chunk-at-once"]);
 const HARMLESS = new Set(["trickle", "early", "early-close", "early-reset", "interims"]);
@@ -28,6 +39,8 @@ function troubleOf({ phase, fault }: BackendRow): Trouble {
   if (phase === "end") return fault === "too-short" ? "truncated" : "none";
   if (phase === "idle") return "none";
   if (phase === "reused" && (fault === "close" || fault === "reset")) return "stale";
+  if (fault === "unavailable") return "503";
+  if (fault === "error") return "500";
   if (MALFORMED.has(fault) && !(fault === "garbage" && isAnswering(phase))) return "malformed";
   if (HARMLESS.has(fault)) return "none";
   // Each piece comes in time, but the head as a whole does not.
@@ -39,18 +52,23 @@ function isAnswering(phase: BackendRow["phase"]): boolean {
   return phase === "after-answer-head" || phase === "amid-answer";
 }
 
+/** `retry` of the upstream, as far as it matters here. */
+export type Retrying = "default" | "off" | "unsafe";
+
 /**
- * Whether another backend gets the request. What was not sent always moves on. What was sent moves on when its method is
- * idempotent and its body was kept, as long as nothing of an answer has gone to the client.
+ * Whether another backend gets the request, where retries are on: what was not sent always, what was sent when its method
+ * is idempotent and its body was kept, as long as nothing of an answer has gone to the client. A 500 may be meant.
  */
-function movesOn(trouble: Trouble, kind: RequestKind, large: boolean): boolean {
-  if (trouble === "none" || trouble === "truncated") return false;
+function movesOn(trouble: Trouble, kind: RequestKind, large: boolean, retrying: Retrying): boolean {
+  if (trouble === "none" || trouble === "truncated" || trouble === "500") return false;
+  if (retrying === "off") return false;
   if (trouble === "unconnected" || trouble === "late") return true;
-  return kind !== "POST" && !large;
+  return !large && (kind !== "POST" || retrying === "unsafe");
 }
 
 /** RFC 9110 section 15.6: 504 when it took too long, else 502. */
 function statusOf(trouble: Trouble): string {
+  if (trouble === "500" || trouble === "503") return `${trouble} from a`;
   return trouble === "late" || trouble === "timeout" ? "504" : "502";
 }
 
@@ -61,14 +79,20 @@ const HAS_READ = new Set(["before-answer", "within-head", "after-answer-head", "
  * What may come of one request when the first backend does this; `second`: there is another one, and it is healthy. It is
  * one outcome, but where a race decides how far the request got.
  */
-export function expectedOfBackend(row: BackendRow, kind: RequestKind, second: boolean): readonly Outcome[] {
-  const known = outcomeOf(row, troubleOf(row), kind, second);
+export function expectedOfBackend(
+  row: BackendRow,
+  kind: RequestKind,
+  second: boolean,
+  retrying: Retrying = "default",
+): readonly Outcome[] {
+  const known = outcomeOf(row, troubleOf(row), kind, second, retrying);
   // The reset may come before the connection is seen to be open.
-  if (row.phase !== "connect" || row.fault !== "reset" || kind !== "POST" || !second) return [known];
-  return [known, outcomeOf(row, "unconnected", kind, second)];
+  const racing = row.phase === "connect" && row.fault === "reset" && second;
+  const other = racing ? outcomeOf(row, "unconnected", kind, second, retrying) : known;
+  return known.client[0] === other.client[0] ? [known] : [known, other];
 }
 
-function outcomeOf(row: BackendRow, trouble: Trouble, kind: RequestKind, second: boolean): Outcome {
+function outcomeOf(row: BackendRow, trouble: Trouble, kind: RequestKind, second: boolean, retrying: Retrying): Outcome {
   const first = HAS_READ.has(row.phase) ? 1 : 0;
   const outcome = (client: string, ...read: number[]) => ({
     client: [client],
@@ -77,9 +101,10 @@ function outcomeOf(row: BackendRow, trouble: Trouble, kind: RequestKind, second:
   });
   if (trouble === "none") return outcome("200 from a", first, 0);
   if (trouble === "truncated") return outcome("cut", first, 0);
-  // The backend may have closed before it read anything: the same backend gets it once more, on a new connection.
-  if (trouble === "stale" && kind !== "POST") return outcome("200 from a", 2, 0);
-  if (second && movesOn(trouble, kind, row.large)) return outcome("200 from b", first, 1);
+  // The backend may have closed before it read anything: it gets it once more, on a new connection. A body that came in
+  // pieces, as a PUT's does here, is not written a second time but for a retry.
+  if (trouble === "stale" && kind === "GET") return outcome("200 from a", 2, 0);
+  if (second && movesOn(trouble, kind, row.large, retrying)) return outcome("200 from b", first, 1);
   return outcome(statusOf(trouble), first, 0);
 }
 

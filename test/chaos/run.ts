@@ -4,9 +4,9 @@ import { answerTo, misbehave, see } from "../support/chaos-client.ts";
 import { type Cues, cues } from "../support/chaos-cue.ts";
 import { LARGE_BYTES, type RequestKind, requestOf, uploadOf, whole } from "../support/chaos-requests.ts";
 import { startProxy, type TestProxy } from "../support/proxy.ts";
-import { dial, eventually, pause, type Wire } from "../support/wire.ts";
+import { dial, eventually, type Wire } from "../support/wire.ts";
 import type { BackendRow, ClientRow } from "./cells.ts";
-import type { Outcome } from "./rules.ts";
+import type { Outcome, Retrying } from "./rules.ts";
 
 /** Deadlines of a proxy whose other side is to be found too slow, and of all others: nothing may depend on these. */
 const SHORT = "500ms";
@@ -37,7 +37,7 @@ export async function runBackendCell(
   second: boolean,
   id: string,
   deafPort: number,
-  mode?: ReadMode,
+  retrying: Retrying = "default",
 ): Promise<Outcome> {
   const cell = cues();
   const backends = [await chaosBackend("a", cell, row.fault === "deaf" ? undefined : row)];
@@ -45,8 +45,10 @@ export async function runBackendCell(
   const urls = backends.map(({ url }) => url);
   if (row.fault === "deaf") urls[0] = `http://127.0.0.1:${deafPort}`;
   const wait = isSlow(row) ? SHORT : LONG;
-  const proxy = await startProxy(settings(urls, { connect: wait, response: wait, idle: wait }), mode);
-  return onStage({ proxy, backends, clients: [] }, id, kind, async (stage) => {
+  const timeouts = { connect: wait, response: wait, idle: wait };
+  const proxy = await startProxy(settings(urls, timeouts, {}, RETRY[retrying]));
+  const once = kind === "POST" && retrying !== "unsafe";
+  return onStage({ proxy, backends, clients: [] }, id, once, async (stage) => {
     const wire = await client(stage);
     if (row.phase === "idle" || row.phase === "reused") {
       wire.write(whole(requestOf("GET", `${id}-before`)));
@@ -82,7 +84,7 @@ async function sendInStep(wire: Wire, { phase }: BackendRow, request: ReturnType
 }
 
 /** Has a client do what `row` says, in front of one healthy backend. */
-export async function runClientCell(row: ClientRow, kind: RequestKind, id: string, mode?: ReadMode): Promise<Outcome> {
+export async function runClientCell(row: ClientRow, kind: RequestKind, id: string): Promise<Outcome> {
   const cell = cues();
   const { phase } = row;
   const size = isLarge(row) ? LARGE_BYTES : undefined;
@@ -100,9 +102,8 @@ export async function runClientCell(row: ClientRow, kind: RequestKind, id: strin
       { response: LONG, idle: LONG },
       listener,
     ),
-    mode,
   );
-  return onStage({ proxy, backends, clients: [] }, id, kind, async (stage) => {
+  return onStage({ proxy, backends, clients: [] }, id, kind === "POST", async (stage) => {
     const wire = await client(stage);
     const seen = await misbehave(wire, row, { kind, id, cues: cell, ...(size === undefined ? {} : { size }) });
     const other = await client(stage);
@@ -135,7 +136,7 @@ export async function runBothSides(
     ),
     mode,
   );
-  return onStage({ proxy, backends, clients: [] }, id, kind, async (stage) => {
+  return onStage({ proxy, backends, clients: [] }, id, kind === "POST", async (stage) => {
     if (row.phase === "idle" || row.phase === "reused") {
       const before = await client(stage);
       before.write(whole(requestOf("GET", `${id}-before`)));
@@ -146,7 +147,14 @@ export async function runBothSides(
   });
 }
 
-function settings(urls: readonly string[], timeouts: Record<string, string>, listener: object = {}) {
+const RETRY = { default: {}, off: { retry: false as const }, unsafe: { retry: { unsafeMethods: true } } };
+
+function settings(
+  urls: readonly string[],
+  timeouts: Record<string, string>,
+  listener: object = {},
+  retry: (typeof RETRY)[Retrying] = {},
+) {
   return {
     listeners: [{ listen: "127.0.0.1:0", upstream: "web", ...listener }],
     upstreams: {
@@ -154,6 +162,7 @@ function settings(urls: readonly string[], timeouts: Record<string, string>, lis
         // The first one has every first turn.
         backends: urls.map((url, at) => ({ url, weight: at === 0 ? 256 : 1 })),
         timeouts,
+        ...retry,
       },
     },
   };
@@ -169,7 +178,7 @@ async function client(stage: Stage): Promise<Wire> {
 async function onStage(
   stage: Stage,
   id: string,
-  kind: RequestKind,
+  once: boolean,
   play: (stage: Stage) => Promise<readonly string[]>,
 ): Promise<Outcome> {
   try {
@@ -179,7 +188,7 @@ async function onStage(
     return {
       client: seen,
       read: stage.backends.map((backend) => readBy(backend, id)),
-      left: left + illDelivered(stage, id, kind),
+      left: left + illDelivered(stage, id, once),
     };
   } finally {
     for (const wire of stage.clients) wire.destroy();
@@ -193,11 +202,11 @@ function readBy(backend: ChaosBackend, id: string): number {
   return backend.arrivals().filter((arrival) => arrival.id === id && arrival.whole).length;
 }
 
-/** What no cell may ever show: a POST that was begun on two connections, a body that is another's, a fault of a script. */
-export function illDelivered({ backends }: Pick<Stage, "backends">, id: string, kind: RequestKind): string {
+/** What no cell may ever show: what must be sent once begun on two connections, another's body, a fault of a script. */
+function illDelivered({ backends }: Stage, id: string, once: boolean): string {
   const all = backends.flatMap((backend) => backend.arrivals());
   const own = all.filter((arrival) => arrival.id === id);
-  if (kind === "POST" && own.length > 1) return `A POST DELIVERED ${own.length} TIMES`;
+  if (once && own.length > 1) return `SENT ${own.length} TIMES`;
   const wrong = own.filter(
     ({ whole, body, method }) => whole && method !== "GET" && body !== uploadOf(id, body.length),
   );
@@ -206,35 +215,42 @@ export function illDelivered({ backends }: Pick<Stage, "backends">, id: string, 
 }
 
 /** What is still there after everybody has gone, in words; empty when nothing is. */
-export async function leftOver({ proxy, backends }: Pick<Stage, "proxy" | "backends">): Promise<string> {
-  for (const backend of backends) backend.letGo();
-  try {
-    await eventually(() => remains(proxy, backends) === "", "", 3_000);
-  } catch {
-    return remains(proxy, backends);
-  }
-  await pause(0);
-  return remains(proxy, backends);
+async function leftOver(stage: Stage): Promise<string> {
+  for (const backend of stage.backends) backend.letGo();
+  // What it comes to is read once: reading all counters of a proxy takes its time.
+  await eventually(() => open(stage) === "", "", 3_000).catch(() => {});
+  return [open(stage), counted(stage)].filter((words) => words !== "").join(", ");
 }
 
-function remains(proxy: TestProxy, backends: readonly ChaosBackend[]): string {
-  const { clientConnections, exchanges, tunnels, backends: pools } = proxy.plane.inspect();
-  const { total, upstreams } = proxy.snapshot();
+/** What is open. */
+function open({ proxy, backends }: Stage): string {
+  const { clientConnections, exchanges, tunnels, waiting, backends: pools } = proxy.plane.inspect();
   const sum = (count: (pool: (typeof pools)[number]) => number) => pools.reduce((all, pool) => all + count(pool), 0);
-  const idle = sum((pool) => pool.idle);
-  const counts = {
+  return inWords({
     "client connections": clientConnections,
     exchanges,
     tunnels,
-    busy: sum(({ busy }) => busy),
-    opening: sum(({ opening }) => opening),
-    waiting: sum(({ waiting }) => waiting),
-    "exchanges counted": total.active + upstreams.reduce((all, { active }) => all + active, 0),
-    "attempts counted": upstreams.flatMap((upstream) => upstream.backends).reduce((all, { active }) => all + active, 0),
+    "busy connections": sum(({ busy }) => busy),
+    "opening connections": sum(({ opening }) => opening),
+    waiting: sum((pool) => pool.waiting) + waiting,
     // What a backend holds open that the proxy does not know of, or the other way round.
-    "connections to backends": backends.reduce((all, { open }) => all + open, 0) - idle,
+    "connections to backends": backends.reduce((all, backend) => all + backend.open, 0) - sum(({ idle }) => idle),
+  });
+}
+
+/** What the counters say is running, and what was logged of faults. */
+function counted({ proxy }: Stage): string {
+  const { total, upstreams } = proxy.snapshot();
+  const attempts = upstreams.flatMap((upstream) => upstream.backends);
+  return inWords({
+    "exchanges counted": upstreams.reduce((all, { active }) => all + active, total.active),
+    "waiting counted": upstreams.reduce((all, { waiting }) => all + waiting, 0),
+    "attempts counted": attempts.reduce((all, { active }) => all + active, 0),
     faults: proxy.logs.filter(({ code }) => code === "fault" || code === "pool").length,
-  };
+  });
+}
+
+function inWords(counts: Readonly<Record<string, number>>): string {
   return Object.entries(counts)
     .filter(([, count]) => count !== 0)
     .map(([what, count]) => `${count} ${what}`)

@@ -39,6 +39,8 @@ export const BACKEND_FAULTS = [
   "interims",
   "too-many-interims",
   "switch",
+  "unavailable",
+  "error",
   "endless-head",
   "bad-head",
   "bad-chunk",
@@ -243,7 +245,10 @@ class Script {
     if (length !== undefined) await wire.read(Number(length));
     else if (!head.startsWith("GET")) await wire.until("\r\n0\r\n\r\n");
     this.#part.cues.arrived.give();
-    if (await this.#strike("before-answer")) return;
+    if (await this.#strike("before-answer", whole(answer))) {
+      // These are answers, and its connection is kept.
+      return fault === "unavailable" || fault === "error" ? this.#serve() : undefined;
+    }
     const half = answer.head.indexOf("X-Backend");
     if (phase === "within-head") {
       await this.#write(answer.head.slice(0, half));
@@ -324,6 +329,12 @@ class Script {
         return false;
       case "switch":
         this.#put("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chaos\r\n\r\n");
+        return true;
+      case "unavailable":
+        this.#put(answer.replace("200 OK", "503 Busy"));
+        return true;
+      case "error":
+        this.#put(answer.replace("200 OK", "500 Oops"));
         return true;
       case "bad-head":
         this.#put("Content-Length : 5\r\n\r\nhello");

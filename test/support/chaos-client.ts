@@ -26,7 +26,7 @@ export interface ClientPlan {
 const GARBAGE = "\x00\x7f*** this is no HTTP ***\r\n\r\n";
 
 /**
- * What a client saw of one answer: `200 from NAME`, any other status, `cut` for an answer that ended early, `closed` for
+ * What a client saw of one answer: `200 from NAME` (or what status a backend gave), a status of the proxy's own, `cut` for an answer that ended early, `closed` for
  * a connection that ended instead of an answer, or what must never be, in capitals.
  */
 export type Seen = string;
@@ -65,8 +65,8 @@ function nameOf(response: Message, id: string, size: number | undefined): Seen {
   if ((response.value("content-length") ?? response.value("transfer-encoding")) === undefined) return "WITHOUT AN END";
   if (about === undefined) return response.status === 200 ? "A 200 FROM NOBODY" : String(response.status);
   if (about !== id) return `THE ANSWER TO ${about}`;
-  if (response.status !== 200 || response.body !== downloadOf(id, size)) return "A WRONG ANSWER";
-  return `200 from ${response.value("x-backend")}`;
+  if (response.body !== downloadOf(id, size)) return "A WRONG BODY";
+  return `${response.status} from ${response.value("x-backend")}`;
 }
 
 /** Sends one request as `plan` says and says what it saw, answer by answer; `left` when it did not stay to see. */

@@ -1,7 +1,7 @@
 /** Between two pieces of what goes on slowly: well below every timeout of a proxy under test. */
 export const DRIP_MS = 60;
 const DRIPS = 16;
-const SINGLE_BYTES = 100;
+const SINGLE_BYTES = 40;
 
 /** One byte each, at first, and then the rest. */
 export function singly(text: string): string[] {
