@@ -154,7 +154,7 @@ test("a trial whose client leaves gives its place back", async () => {
   leaver.write(get());
   await eventually(() => company.deliveries.length === 3, "the trial is with the backend");
   expect((await ask(stage, get())).status).toBe(503);
-  leaver.destroy();
+  leaver.reset();
   await stage.quiet();
   expect((await ask(stage, get())).body).toBe("well again");
 });

@@ -217,7 +217,7 @@ test("a client that leaves takes both attempts with it", async () => {
   const wire = await stage.client();
   wire.write(get());
   await eventually(() => since().length === 2, "the hedge is sent");
-  wire.destroy();
+  wire.reset();
   for (const each of since()) await each.wire.gone();
   await stage.quiet();
 });

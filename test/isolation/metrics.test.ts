@@ -24,7 +24,7 @@ test("the gauge of those that wait goes down when a client leaves", async () => 
   leaver.write(get());
   await queued(stage, 1);
   expect(waiting()).toBe(1);
-  leaver.destroy();
+  leaver.reset();
   await queued(stage, 0);
   expect(waiting()).toBe(0);
 });

@@ -227,7 +227,7 @@ describe("the body of a request that waits", () => {
   test("is not read into memory: its client is held back meanwhile", async () => {
     const { gate, stage, holder } = await crowded({ timeout: "10s" });
     const wire = await stage.client();
-    const size = 40_000_000;
+    const size = 20_000_000;
     wire.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n`);
     wire.write(Buffer.alloc(size, 120));
     await queued(stage, 1);
