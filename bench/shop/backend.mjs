@@ -2,10 +2,11 @@
 //
 //   node backend.mjs '{"name":"a","port":20001,"seed":1}'
 //
-// Prints its port, then ten times a second what it has counted. A line on standard input is its health from then on.
+// It speaks as much HTTP/1.1 as a proxy's keep-alive connections need, because it has to leave the core to others. Prints its
+// port, then ten times a second what it has counted. A line on standard input is its health from then on.
 // Ends when its standard input ends.
 
-import { createServer } from "node:http";
+import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { exponential, uniform } from "./random.mjs";
 import { concurrency, leastMs, meanRestMs } from "./service.mjs";
@@ -34,21 +35,43 @@ let received = 0;
 let inside = 0;
 let flap = /** @type {NodeJS.Timeout | undefined} */ (undefined);
 
-/** @param {import("node:http").ServerResponse} response @param {number} status */
-const answer = (response, status) => {
-  response.writeHead(status, { "content-type": "text/plain", "content-length": 3, "x-backend": name });
-  response.end("ok\n");
-};
+const [answer200, answer500, answer503] = ["200 OK", "500 Internal Server Error", "503 Service Unavailable"].map(
+  (status) => `HTTP/1.1 ${status}\r\ncontent-type: text/plain\r\ncontent-length: 3\r\nx-backend: ${name}\r\n\r\nok\n`,
+);
 
-const server = createServer((request, response) => {
+/** @type {Set<import("node:net").Socket>} */
+const sockets = new Set();
+const server = createServer({ noDelay: true }, (socket) => {
+  sockets.add(socket);
+  socket.on("close", () => sockets.delete(socket));
+  socket.on("error", () => {}); // the proxy gave the connection up
+  let text = "";
+  socket.setEncoding("latin1").on("data", (part) => {
+    text += part;
+    for (let end = wholeRequest(text); end !== undefined; end = wholeRequest(text)) {
+      text = text.slice(end);
+      serve(socket);
+    }
+  });
+});
+
+/** Index behind the first request; undefined while it is not whole. @param {string} text */
+function wholeRequest(text) {
+  const head = text.indexOf("\r\n\r\n");
+  if (head < 0) return undefined;
+  const end = head + 4 + Number(/\r\ncontent-length: *(\d+)/i.exec(text.slice(0, head))?.[1] ?? 0);
+  return text.length >= end ? end : undefined;
+}
+
+/** @param {import("node:net").Socket} socket */
+function serve(socket) {
   received++;
-  request.resume();
   if (health === "stall") return;
-  if (health === "sinkhole") return answer(response, 500);
+  if (health === "sinkhole") return socket.write(answer500 ?? "");
   if (health === "flaky") {
     const lot = random();
-    if (lot < 0.15) return answer(response, 503);
-    if (lot < 0.3) return request.socket.resetAndDestroy();
+    if (lot < 0.15) return socket.write(answer503 ?? "");
+    if (lot < 0.3) return socket.resetAndDestroy();
   }
   const place = freeAt.indexOf(Math.min(...freeAt));
   const now = performance.now();
@@ -59,18 +82,9 @@ const server = createServer((request, response) => {
   // It does the work even when nobody waits for the answer any more, as servers do.
   setTimeout(() => {
     inside--;
-    if (!response.destroyed) answer(response, 200);
+    if (socket.writable) socket.write(answer200 ?? "");
   }, done - now);
-});
-server.keepAliveTimeout = 0;
-server.requestTimeout = 0;
-/** @type {Set<import("node:net").Socket>} */
-const sockets = new Set();
-server.on("connection", (socket) => {
-  sockets.add(socket);
-  socket.on("close", () => sockets.delete(socket));
-  socket.on("error", () => {}); // the proxy gave the connection up
-});
+}
 
 const listen = () => server.listen({ port, host: "127.0.0.1", backlog: 4096 });
 const vanish = () => {
