@@ -394,7 +394,7 @@ export class Upstream {
     const breaker = this.#breakerKinds === undefined ? undefined : this.#members.get(backend)?.breaker;
     if (breaker === undefined) return backend;
     // In panic, a circuit that is open is not asked, and not told either.
-    this.permit = breaker.admit(now) ?? NO_PERMIT;
+    this.permit = breaker.state === "open" ? NO_PERMIT : (breaker.admit(now) ?? NO_PERMIT);
     if (breaker.state === "half-open" && !breaker.admits) this.#tiers.review();
     return backend;
   }
@@ -434,8 +434,10 @@ export class Upstream {
     const reason = member.reasonOf(state, cause);
     if (state === before.state) {
       member.status = { state, reason, since: before.since };
-      // Permits of a half-open circuit come and go.
-      if (state === "half-open") this.#tiers.review();
+      // Permits of a half-open circuit come and go; in panic, what an operator says counts more than that it is down.
+      if (state !== "half-open" && !this.#tiers.panic) return;
+      this.#tiers.review();
+      this.#roomMade(now);
       return;
     }
     member.status = { state, reason, since: now };
