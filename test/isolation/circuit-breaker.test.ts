@@ -186,11 +186,11 @@ test("the share of failures opens it, once there are enough requests", async () 
 
 test("what is slower than slowerThan is a failure, although its client is answered", async () => {
   const company = cast(1, async () => {
-    await pause(120);
+    await pause(80);
     return ok("slow");
   });
   const stage = await scene(company.scripts, {
-    upstream: only({ consecutiveFailures: 2, slowerThan: "60ms", openFor: "30s" }),
+    upstream: only({ consecutiveFailures: 2, slowerThan: "50ms", openFor: "30s" }),
   });
   for (let i = 0; i < 2; i++) expect((await ask(stage, get())).body).toBe("slow");
   expect((await ask(stage, get())).status).toBe(503);
@@ -199,10 +199,10 @@ test("what is slower than slowerThan is a failure, although its client is answer
 test("a quick response whose client reads slowly is not slow", async () => {
   const company = cast(1, async ({ wire }) => {
     wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
-    await pause(120);
+    await pause(80);
     return "ok";
   });
-  const stage = await scene(company.scripts, { upstream: only({ consecutiveFailures: 2, slowerThan: "60ms" }) });
+  const stage = await scene(company.scripts, { upstream: only({ consecutiveFailures: 2, slowerThan: "50ms" }) });
   for (let i = 0; i < 4; i++) expect((await ask(stage, get())).status).toBe(200);
 });
 

@@ -5,9 +5,9 @@ import { get, post, scene } from "../support/scene.ts";
 import { eventually, type Message, pause } from "../support/wire.ts";
 import { type Act, ask, cast, Gate, queued, reply } from "./cast.ts";
 
-const LIMIT_MS = 250;
+const LIMIT_MS = 150;
 
-/** A scene whose only route takes at most 250 ms. */
+/** A scene whose only route takes at most so long. */
 function within(count: number, act: Act, upstream: object = {}, limit = `${LIMIT_MS}ms`) {
   const company = cast(count, act);
   return scene(company.scripts, { listener: { routes: [{ timeout: limit, upstream: "web" }] }, upstream }).then(
@@ -90,14 +90,14 @@ describe("the time limit of a route ends an exchange", () => {
     const { company, stage } = await within(
       3,
       async () => {
-        await pause(400);
+        await pause(250);
         return reply(503);
       },
       { retry: { attempts: 10, backoff: { base: "0", max: "0" } } },
-      "650ms",
+      "400ms",
     );
     const from = performance.now();
-    expectLate(await ask(stage, get()), from, 650);
+    expectLate(await ask(stage, get()), from, 400);
     expect(company.deliveries).toHaveLength(2);
     await stage.quiet();
   });
@@ -133,7 +133,7 @@ describe("the time limit of a route ends an exchange", () => {
   test("and leaves the next one on the same connection its own time", async () => {
     const { stage } = await within(1, async ({ nth }) => {
       if (nth === 0) return;
-      await pause(LIMIT_MS * 0.6);
+      await pause(LIMIT_MS * 0.5);
       return ok();
     });
     const wire = await stage.client();
@@ -277,16 +277,16 @@ describe("the deadline field", () => {
 
 test("who cannot be served in time is refused at once, once it is known how fast the queue moves", async () => {
   const company = cast(1, async () => {
-    await pause(25);
+    await pause(15);
     return ok();
   });
   const stage = await scene(company.scripts, {
     listener: { trustedProxies: ["127.0.0.1"] },
     upstream: { pool: { maxConnections: 1, queue: { max: 1000, timeout: "30s" } } },
   });
-  const crowd = Array.from({ length: 60 }, () => ask(stage, get()));
-  await eventually(() => company.deliveries.length > 16, "some of the queue has been served");
-  const hopeless = await ask(stage, get("/", ["x-deadline-ms: 300"]));
+  const crowd = Array.from({ length: 45 }, () => ask(stage, get()));
+  await eventually(() => company.deliveries.length > 12, "some of the queue has been served");
+  const hopeless = await ask(stage, get("/", ["x-deadline-ms: 100"]));
   expect(hopeless.status).toBe(503);
   expect(hopeless.value("spillway-reason")).toBe("deadline");
   expect(Number(hopeless.value("retry-after"))).toBeGreaterThan(0);

@@ -26,7 +26,11 @@ async function warm(act: Act, { mode, upstream = {}, backends = 2, warmUp = WARM
       ...upstream,
     },
   });
-  for (let i = 0; i < warmUp; i++) expect((await ask(stage, get("/warm"))).status).toBe(200);
+  const wire = await stage.client();
+  for (let i = 0; i < warmUp; i++) {
+    wire.write(get("/warm"));
+    expect((await wire.response()).status).toBe(200);
+  }
   const before = company.deliveries.length;
   company.act = (delivery) => act({ ...delivery, nth: delivery.nth - before });
   return { company, stage, since: () => company.deliveries.slice(before) };

@@ -45,7 +45,7 @@ test("it returns after ejectFor; the second time it stays away for longer", asyn
   let well = false;
   const company = cast(2, ({ backend }) => (backend === 0 && !well ? reply(500) : ok()));
   const stage = await scene(company.scripts, {
-    upstream: { balance: "round-robin", outlierDetection: { consecutiveFailures: 3, ejectFor: "300ms" } },
+    upstream: { balance: "round-robin", outlierDetection: { consecutiveFailures: 3, ejectFor: "200ms" } },
   });
   const until = async (count: number) => {
     const late = performance.now() + 5_000;
@@ -56,13 +56,13 @@ test("it returns after ejectFor; the second time it stays away for longer", asyn
   expect(company.counts[0]).toBe(3);
   let from = performance.now();
   await eventually(() => told(stage).length === 2, "returned");
-  expect(performance.now() - from).toBeGreaterThan(250);
+  expect(performance.now() - from).toBeGreaterThan(150);
   await until(3);
   expect(company.counts[0]).toBe(6);
   from = performance.now();
   well = true;
   await eventually(() => told(stage).length === 4, "returned again");
-  expect(performance.now() - from).toBeGreaterThan(550);
+  expect(performance.now() - from).toBeGreaterThan(350);
   for (let i = 0; i < 10; i++) expect((await ask(stage, get())).status).toBe(200);
   expect(company.counts[0]).toBe(11);
   expect(told(stage)).toEqual([EJECTED, RETURNED, EJECTED, RETURNED]);
@@ -99,7 +99,7 @@ test("a backend that is much slower than the others is ejected", async () => {
   const stage = await scene(company.scripts, {
     upstream: {
       balance: "round-robin",
-      outlierDetection: { interval: "600ms", latency: { factor: 3, minimumBackends: 3, minimumRequests: 5 } },
+      outlierDetection: { interval: "500ms", latency: { factor: 3, minimumBackends: 3, minimumRequests: 5 } },
     },
   });
   await Promise.all(Array.from({ length: 30 }, () => ask(stage, get())));

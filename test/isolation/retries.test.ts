@@ -281,7 +281,7 @@ describe("perTryTimeout", () => {
 
   test("the only backend there is has the whole response time limit", async () => {
     const company = cast(1, async () => {
-      await pause(400);
+      await pause(250);
       return ok("late");
     });
     const { client } = await scene(company.scripts, { upstream: { ...PATIENT, retry: { perTryTimeout: "100ms" } } });
@@ -290,7 +290,7 @@ describe("perTryTimeout", () => {
 
   test("so has the last attempt", async () => {
     const company = cast(2, async ({ nth }) => {
-      await pause(nth === 0 ? 5_000 : 400);
+      await pause(nth === 0 ? 3_000 : 250);
       return ok("late");
     });
     const { client } = await scene(company.scripts, { upstream: { ...PATIENT, retry: { perTryTimeout: "100ms" } } });
@@ -299,7 +299,7 @@ describe("perTryTimeout", () => {
 
   test("a POST, which cannot be sent again, has it too", async () => {
     const company = cast(2, async () => {
-      await pause(400);
+      await pause(250);
       return ok("late");
     });
     const { client } = await scene(company.scripts, { upstream: { ...PATIENT, retry: { perTryTimeout: "100ms" } } });
@@ -455,7 +455,7 @@ describe("the budget", () => {
     await eventually(() => held !== undefined, "the budget is taken");
     const late = ask({ client }, get("/late"));
     await eventually(() => company.deliveries.some(({ request }) => request.start.includes("/late")), "sent once");
-    await pause(100);
+    await pause(60);
     expect(company.deliveries).toHaveLength(3);
     held!();
     expect((await holder).status).toBe(200);
