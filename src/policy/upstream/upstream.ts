@@ -194,7 +194,10 @@ export class Upstream {
     const members = new Map(backends.map((backend) => [backend, before.get(backend) ?? this.#newMember(backend, now)]));
     this.#members = members;
     this.#backends = [...members.keys()];
-    this.#detector?.update(this.#backends);
+    if (this.#detector !== undefined) {
+      this.#detector.update(this.#backends);
+      this.#wakeAt(Math.max(now, this.#detector.wakeAtMs));
+    }
     this.#tiers.update([...members.values()]);
     for (const backend of before.keys()) if (!members.has(backend)) this.#tell({ kind: "removed", backend });
     for (const backend of members.keys()) if (!before.has(backend)) this.#tell({ kind: "added", backend });
@@ -216,13 +219,14 @@ export class Upstream {
   setHealth(backend: Backend, up: boolean, reason: string, now: number): void {
     const member = this.#members.get(backend);
     if (member === undefined || member.healthy === up) return;
-    member.healthy = up;
-    member.healthReason = reason;
     if (up) {
-      // A good check is news: what traffic had taught is old now.
+      // A good check is news: what traffic had taught is old now. It is forgotten while the backend is still down, so
+      // that all of this is one change.
       this.#detector?.checkPassed(backend, now);
       member.breaker?.reset();
     }
+    member.healthy = up;
+    member.healthReason = reason;
     this.#review(member, reason, now);
   }
 
@@ -459,15 +463,18 @@ export class Upstream {
     const { slowStart } = this.#isolation;
     if (!slowStart) return;
     const up = [...this.#members.values()].filter(({ status }) => status.state === "up");
+    const stepMs = Math.max(slowStart.window / RAMP_STEPS, MIN_RAMP_STEP_MS);
     // Where all are new, none can take what another is spared.
     const spared = up.some(({ backSinceMs }) => now - backSinceMs >= slowStart.window);
     let changed = false;
     for (const member of up) {
-      const sinceMs = now - member.backSinceMs;
-      const ramp = spared ? weightFactor(sinceMs, slowStart) : 1;
+      const steps = Math.floor((now - member.backSinceMs) / stepMs);
+      const ramp = spared ? weightFactor(steps * stepMs, slowStart) : 1;
       if (ramp !== member.backend.ramp) changed = true;
       member.backend.ramp = ramp;
-      if (sinceMs < slowStart.window) this.#wakeAt(now + Math.max(slowStart.window / RAMP_STEPS, MIN_RAMP_STEP_MS));
+      // Never at `now`, where rounding takes the step for not yet done.
+      const nextMs = Math.max(member.backSinceMs + (steps + 1) * stepMs, now + 1);
+      if (steps * stepMs < slowStart.window) this.#wakeAt(nextMs);
     }
     if (changed) this.#tiers.review();
   }

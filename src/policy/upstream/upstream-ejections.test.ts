@@ -1,0 +1,165 @@
+import { describe, expect, test } from "vitest";
+import type { Outcome } from "../model/outcome.ts";
+import {
+  cancelled,
+  failure,
+  SampleExchange,
+  sampleBreaker,
+  sampleDetection,
+  sampleQueue,
+  sampleUpstream,
+  success,
+  timeout,
+} from "./samples.ts";
+import type { Isolation, Upstream } from "./upstream.ts";
+
+const { begun } = SampleExchange;
+const detecting: Isolation = { outlierDetection: sampleDetection, queue: sampleQueue };
+const reset = failure("reset");
+
+/** Ends an attempt on each backend that is in: with `outcome` on the one called `id`, well on the others. */
+function round(upstream: Upstream, id: string, outcome: Outcome, now = 0): void {
+  const running = upstream.available.map(() => begun(upstream, now));
+  for (const exchange of running) {
+    const its = exchange.dispatch.backend?.id === id ? outcome : success();
+    exchange.ended(its, its.kind === "success" ? "response" : "request", now);
+  }
+}
+
+/** An upstream over a, b and c of which a has been ejected at 0. */
+function ejected(isolation: Isolation = detecting, outcome: Outcome = reset) {
+  const sample = sampleUpstream({ a: {}, b: {}, c: {} }, isolation);
+  for (let n = 0; n < 5; n++) round(sample.upstream, "a", outcome);
+  expect(sample.upstream.stateOf(sample.a)?.state).toBe("ejected");
+  return sample;
+}
+
+describe("a backend that stands out", () => {
+  test("is taken out after failures in a row, with the reason, until its time is over", () => {
+    const { upstream, a, b, c, changes, alarms } = ejected();
+    expect(upstream.available).toEqual([b, c]);
+    expect(upstream.stateOf(a)).toEqual({ state: "ejected", reason: "5 failures in a row", since: 0 });
+    expect(upstream.ejectionOf(a)).toEqual({ untilMs: 30_000, reason: "5 failures in a row" });
+    expect(alarms).toContain(10_000);
+    while (upstream.wakeAtMs <= 30_000) upstream.advance(upstream.wakeAtMs);
+    expect(upstream.available).toEqual([a, b, c]);
+    expect(upstream.ejectionOf(a)).toBeUndefined();
+    expect(changes).toEqual(["a up -> ejected: 5 failures in a row", "a ejected -> up: its ejection is over"]);
+  });
+
+  test("comes back by picking alone, when nobody advances the upstream", () => {
+    const { upstream, a } = ejected();
+    for (let n = 0; n < 3; n++) begun(upstream, 30_000);
+    expect(a.active).toBe(1);
+  });
+
+  test.each<[string, Outcome, boolean]>([
+    ["an error of its own", success(500), true],
+    ["that a gateway says", success(503), true],
+    ["no answer in time", timeout("response"), true],
+    ["no connection", failure("connect"), true],
+    ["that the client asks for too much", success(429), false],
+    ["that the client left", cancelled, false],
+    ["that no connection was free", failure("exhausted"), false],
+    ["that its pool was full for long", timeout("queue"), false],
+  ])("five times %s: %j takes it out: %s", (_what, outcome, out) => {
+    const { upstream, a } = sampleUpstream({ a: {}, b: {}, c: {} }, detecting);
+    for (let n = 0; n < 5; n++) round(upstream, "a", outcome);
+    expect(upstream.stateOf(a)?.state).toBe(out ? "ejected" : "up");
+  });
+
+  test("is not taken out when too many are: nobody is left alone", () => {
+    const { upstream, b } = ejected();
+    for (let n = 0; n < 5; n++) round(upstream, "b", reset);
+    expect(upstream.stateOf(b)?.state).toBe("up");
+  });
+
+  test("is neither ejected nor missed when it is no member any more", () => {
+    const { upstream, a, b, c } = sampleUpstream({ a: {}, b: {}, c: {} }, detecting);
+    for (let n = 0; n < 4; n++) round(upstream, "a", reset);
+    const running = [1, 2, 3].map(() => begun(upstream));
+    upstream.update([b, c], 1);
+    for (const exchange of running) exchange.ended(reset, "request", 2);
+    expect(upstream.available).toEqual([b, c]);
+    expect(upstream.ejectionOf(a)).toBeUndefined();
+  });
+});
+
+describe("a good check", () => {
+  test("brings a backend back that answered badly, if it asked for an answer", () => {
+    const { upstream, a } = ejected();
+    upstream.checkPassed(a, false, 1_000);
+    expect(upstream.stateOf(a)?.state).toBe("ejected");
+    upstream.checkPassed(a, true, 1_000);
+    expect(upstream.stateOf(a)).toEqual({ state: "up", reason: "its ejection is over", since: 1_000 });
+  });
+
+  test("of its address brings one back that could not be reached", () => {
+    const { upstream, a } = ejected(detecting, failure("connect"));
+    upstream.checkPassed(a, false, 1_000);
+    expect(upstream.stateOf(a)?.state).toBe("up");
+  });
+
+  test("that ends an outage brings it back, too", () => {
+    const { upstream, a, changes } = ejected();
+    upstream.setHealth(a, false, "connection refused", 10);
+    upstream.setHealth(a, true, "check passed", 20);
+    expect(upstream.stateOf(a)).toEqual({ state: "up", reason: "check passed", since: 20 });
+    expect(changes.slice(1)).toEqual(["a ejected -> down: connection refused", "a down -> up: check passed"]);
+  });
+
+  test("means nothing to a backend that is in", () => {
+    const { upstream, b, changes } = ejected();
+    upstream.checkPassed(b, true, 10);
+    expect(changes).toHaveLength(1);
+  });
+});
+
+test("an open circuit is told before an ejection, and what is left of that after", () => {
+  const { upstream, a, changes } = sampleUpstream(
+    { a: {}, b: {}, c: {} },
+    { ...detecting, circuitBreaker: sampleBreaker },
+  );
+  for (let n = 0; n < 5; n++) round(upstream, "a", reset);
+  expect([upstream.stateOf(a)?.state, upstream.ejectionOf(a)?.untilMs]).toEqual(["open", 30_000]);
+  while (upstream.wakeAtMs <= 30_000) upstream.advance(upstream.wakeAtMs);
+  expect(changes).toEqual([
+    "a up -> open: 5 failures in a row",
+    "a open -> ejected: 5 failures in a row",
+    "a ejected -> half-open: 5 failures in a row",
+  ]);
+});
+
+test("a good check that ends all of an outage, a circuit and an ejection is one change", () => {
+  const { upstream, a, changes } = sampleUpstream(
+    { a: {}, b: {}, c: {} },
+    { ...detecting, circuitBreaker: sampleBreaker },
+  );
+  for (let n = 0; n < 5; n++) round(upstream, "a", reset);
+  upstream.setHealth(a, false, "connection refused", 10);
+  changes.length = 0;
+  upstream.setHealth(a, true, "check passed", 20);
+  expect(changes).toEqual(["a down -> up: check passed"]);
+});
+
+test("who waits goes to a backend that comes back", () => {
+  const { upstream, a, b } = sampleUpstream({ a: {}, b: { limit: 1 } }, detecting);
+  for (let n = 0; n < 5; n++) round(upstream, "a", reset);
+  const [running, waiting] = [begun(upstream), begun(upstream)];
+  expect([running.last, waiting.last]).toEqual(["try b", "wait"]);
+  upstream.checkPassed(a, true, 5);
+  expect(waiting.last).toBe("try a");
+  expect(b.active).toBe(1);
+});
+
+test("when members go and more are out than may be, the surplus is back at once", () => {
+  const names = Array.from({ length: 20 }, (_, n) => `b${n}`);
+  const specs: Record<string, object> = Object.fromEntries(names.map((name) => [name, {}]));
+  const { upstream, backends, alarms } = sampleUpstream(specs, detecting);
+  for (const id of ["b0", "b1"]) for (let n = 0; n < 5; n++) round(upstream, id, reset);
+  expect(upstream.available).toHaveLength(18);
+  upstream.update(backends.slice(0, 3), 50);
+  expect(alarms.at(-1)).toBe(50);
+  upstream.advance(upstream.wakeAtMs);
+  expect(upstream.available).toHaveLength(2);
+});
