@@ -173,6 +173,15 @@ test("a failed trial opens it for twice as long", async () => {
   expect(company.deliveries).toHaveLength(3);
 });
 
+test("a backend that goes down while its circuit is open does not take requests again", async () => {
+  const company = cast(2, ({ backend }) => (backend === 0 ? reply(500) : ok()));
+  const stage = await scene(company.scripts, { upstream: only({ consecutiveFailures: 2, openFor: "30s" }) });
+  for (let i = 0; i < 6; i++) await ask(stage, get());
+  stage.proxy.plane.setHealth(0, false, "connection refused");
+  for (let i = 0; i < 4; i++) expect((await ask(stage, get())).status).toBe(200);
+  expect(told(stage)).toEqual([OPENED]);
+});
+
 test("the share of failures opens it, once there are enough requests", async () => {
   const company = cast(1, ({ nth }) => (nth % 2 === 0 ? ok() : reply(500)));
   const stage = await scene(company.scripts, {

@@ -127,3 +127,13 @@ test("failureShare: a backend that fails most of its requests is ejected at the 
   for (let i = 0; i < 9; i++) expect((await ask(stage, get())).status).toBe(200);
   expect(company.counts[1]).toBe(before);
 });
+
+test("one that is ejected and then goes down has not returned", async () => {
+  const company = cast(2, ({ backend }) => (backend === 0 ? reply(500) : ok()));
+  const stage = await scene(company.scripts, { upstream: { balance: "round-robin" } });
+  for (let i = 0; i < 12; i++) await ask(stage, get());
+  expect(told(stage)).toEqual([EJECTED]);
+  stage.proxy.plane.setHealth(0, false, "connection refused");
+  for (let i = 0; i < 4; i++) expect((await ask(stage, get())).status).toBe(200);
+  expect(told(stage)).toEqual([EJECTED]);
+});

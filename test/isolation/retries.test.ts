@@ -463,3 +463,29 @@ describe("the budget", () => {
     expect(proxy.snapshot().upstreams[0]).toMatchObject({ retries: 2, failed: 0 });
   });
 });
+
+describe("the access log", () => {
+  const log = { access: { format: "json", path: "stdout" } } as const;
+
+  async function logged(act: Act) {
+    const company = cast(2, act);
+    const { client, proxy, quiet } = await scene(company.scripts, { log });
+    const response = await ask({ client }, get());
+    await quiet();
+    expect(proxy.accessLog).toHaveLength(1);
+    return { response, line: JSON.parse(proxy.accessLog[0]!) as Record<string, unknown>, company };
+  }
+
+  test("has one line for all attempts, of the backend that answered, and no reason when all is well", async () => {
+    const { line, company } = await logged(({ nth }) => (nth === 0 ? "no HTTP\r\n\r\n" : ok()));
+    expect(line).toMatchObject({ status: 200, attempts: 2 });
+    expect(JSON.stringify(line)).toContain(String(company.deliveries[1]!.wire.socket.localPort));
+    expect(line.reason ?? "").toBe("");
+  });
+
+  test("has the reason of the last attempt when all fail, as the client reads it", async () => {
+    const { response, line } = await logged(({ nth, wire }) => (nth === 0 ? "no HTTP\r\n\r\n" : wire.reset()));
+    expect(response.value("spillway-reason")).toBe("reset");
+    expect(line).toMatchObject({ status: 502, reason: "reset" });
+  });
+});
