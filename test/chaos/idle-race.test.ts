@@ -9,12 +9,12 @@ const SEED = Number(process.env.SPILLWAY_CHAOS_SEED ?? 20_261_124);
 const REQUESTS = 20_000;
 const CLIENTS = 24;
 
-/** Sends `REQUESTS` through a proxy in front of backends that close their idle connections whenever they like. */
-async function race(kind: RequestKind, seed: number) {
-  const backends = await Promise.all([closingBackend(seed), closingBackend(seed + 1)]);
+/** Sends `requests` through a proxy in front of backends that close their idle connections whenever they like. */
+async function race(kind: RequestKind, seed: number, requests = REQUESTS, alone = false) {
+  const backends = await Promise.all(alone ? [closingBackend(seed)] : [closingBackend(seed), closingBackend(seed + 1)]);
   const proxy = await startProxy({
     listeners: [{ listen: "127.0.0.1:0", upstream: "web" }],
-    upstreams: { web: { backends: backends.map(({ url }) => url) } },
+    upstreams: { web: { backends: backends.map(({ url }) => url), ...(alone ? { retry: false } : {}) } },
   });
   const clients = Array.from({ length: CLIENTS }, () => new KeepAliveClient(proxy.port));
   onTestFinished(async () => {
@@ -24,7 +24,7 @@ async function race(kind: RequestKind, seed: number) {
   });
   const failed = new Map<string, string>();
   const free = [...clients];
-  await together(CLIENTS, Array.from({ length: REQUESTS }), async (_, at) => {
+  await together(CLIENTS, Array.from({ length: requests }), async (_, at) => {
     const id = `r${at}`;
     const client = free.pop()!;
     const reply = await client.send(whole(requestOf(kind, id, 40)));
@@ -37,7 +37,9 @@ async function race(kind: RequestKind, seed: number) {
   const closed = (how: "idle" | "behind" | "upon") => backends.reduce((all, backend) => all + backend.closed[how], 0);
   const stats = proxy.snapshot().upstreams[0]!.backends;
   // Each way of closing happened often enough to mean something.
-  for (const how of ["idle", "behind", "upon"] as const) expect(closed(how), how).toBeGreaterThan(REQUESTS / 100);
+  for (const how of ["idle", "behind", "upon"] as const) expect(closed(how), how).toBeGreaterThan(requests / 100);
+  const { exchanges, waiting, backends: pools } = proxy.plane.inspect();
+  expect(pools.reduce((all, { busy, opening }) => all + busy + opening, exchanges + waiting)).toBe(0);
   return { failed, times, closed, stats };
 }
 
@@ -47,6 +49,11 @@ test("20,000 GETs to backends that close idle connections at random moments, als
   const { failed, stats } = await race("GET", SEED);
   expect([...failed], again).toEqual([]);
   expect(stats.reduce((all, { replayed }) => all + replayed, 0)).toBeGreaterThan(REQUESTS / 100);
+});
+
+test("it takes neither retries nor another backend for that", async () => {
+  const { failed } = await race("GET", SEED + 4, 4_000, true);
+  expect([...failed], again).toEqual([]);
 });
 
 test("of 20,000 POSTs to them none is delivered twice, and none fails but those whose connection was closed upon them", async () => {

@@ -33,6 +33,7 @@ export class KeepAliveClient {
   }
 
   send(text: string): Promise<Reply> {
+    if (this.#socket.destroyed) return Promise.resolve({ status: 0, id: "the connection had closed" });
     return new Promise((resolve) => {
       this.#reply = resolve;
       this.#socket.write(text, "latin1");
