@@ -223,7 +223,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: "spillway_circuit_breaker_fallbacks_total",
     type: "counter",
-    help: "Exchanges answered by a fallback because circuits were open.",
+    help: "Exchanges that a fallback took over, because no backend was left to try: circuits open, ejected, down or tried.",
     labels: ["upstream"],
     samples: perNamedUpstream((upstream) => upstream.fallbacks),
   },

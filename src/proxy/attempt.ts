@@ -115,16 +115,19 @@ export class Attempt implements Waiter<BackendConnection>, ResponseReader {
     this.#replay = message;
   }
 
-  /** Sends the message again on a fresh connection; false when that is not allowed. */
-  replay(): boolean {
-    if (this.#replay === "") return false;
+  /** Whether the message may be sent again: it went out on a used connection, and nothing has come back. */
+  get replayable(): boolean {
+    return this.#replay !== "";
+  }
+
+  /** Sends the message again on a fresh connection. Only while it is `replayable`. */
+  replay(): void {
     this.#replay = "";
     this.#services.stripe.replayed(this.runtime.backend.slot);
     this.#giveBack(false);
     this.#sent = false;
     this.#waiting = true;
     this.runtime.pool.request(this, FRESH);
-    return true;
   }
 
   /** It is over: the connection goes back, to be used again or not, and the outcome is counted. */

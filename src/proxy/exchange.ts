@@ -263,6 +263,8 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
 
   #try(dispatch: Dispatch): void {
     const attempt = new Attempt(this, dispatch.attempt!, this.#services);
+    // Of an attempt before.
+    this.reason = "";
     if (this.#attempt === undefined) this.#attempt = attempt;
     else this.#second = attempt;
     if (
@@ -314,6 +316,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
       connection.expectWithin(this.#responseMs(attempt));
       return;
     }
+    if (reused && mayRepeat(this.method)) attempt.mayReplay(text);
     body.head = text + body.head;
     body.open(connection.connection);
     if (!this.#began) return;
@@ -468,12 +471,18 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   /** Whether the response is one to drop, for a better one from another backend. */
   #tryAgainFor(attempt: Attempt, head: ResponseHead, bodyBytes: number): boolean {
     const dispatch = this.#dispatch!;
-    if (this.requestUnread || this.#second !== undefined) return false;
+    const whole = head.framing === bodyBytes && head.keepAlive;
+    if (this.#second !== undefined) {
+      // A backend that fails at once must not win against one that is still at work.
+      if (head.status < 500) return false;
+      this.#attemptEnded(attempt, { kind: "success", status: head.status, durationMs: attempt.elapsedMs }, whole);
+      return true;
+    }
+    if (this.requestUnread) return false;
     if (this.#requestBody?.rewindable === false) dispatch.replayable = false;
     const asked = RETRY_AFTER.exec(head.kept)?.[1];
     const waitMs = asked === undefined ? undefined : retryAfterMs(asked, this.#services.clock.wallTime());
     if (!dispatch.wantsRetry(head.status, waitMs, this.#services.clock.now())) return false;
-    const whole = head.framing === bodyBytes && head.keepAlive;
     this.#attemptEnded(attempt, { kind: "success", status: head.status, durationMs: attempt.elapsedMs }, whole);
     return true;
   }
@@ -557,7 +566,13 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   // How it ends.
 
   #attemptFailed(attempt: Attempt, reason: "reset" | "malformed" | "truncated"): void {
-    if (reason === "reset" && attempt.replay()) return;
+    const body = this.#requestBody;
+    if (reason === "reset" && attempt.replayable && body?.rewindable !== false) {
+      body?.rewind();
+      attempt.replay();
+      if (attempt.waiting && this.requestUnread) this.session.connection.pause();
+      return;
+    }
     this.#attemptEnded(attempt, { kind: "failure", reason, durationMs: attempt.elapsedMs });
   }
 
@@ -682,7 +697,9 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
     const now = this.#services.clock.now();
     if (this.#tunnel === undefined) {
       this.#services.exchanges--;
-      this.#services.stripe.exchangeEnded(this.#upstream?.index ?? -1, status, failed, now - this.startedMs);
+      // A client that left was sent none.
+      const sent = status === CLIENT_LEFT ? 0 : status;
+      this.#services.stripe.exchangeEnded(this.#upstream?.index ?? -1, sent, failed, now - this.startedMs);
     }
     this.#services.accessLog?.write(this, now);
     this.#services.ended();

@@ -129,7 +129,7 @@ export class UpstreamRuntime {
       ejected: this.upstream.ejectionOf(backend) !== undefined,
       reason,
     });
-    const told = TOLD[to] ?? TOLD_BACK[from];
+    const told = TOLD[to] ?? (to === "up" ? TOLD_BACK[from] : undefined);
     if (told === undefined) return;
     const [level, code, what] = told;
     events.log(level, code, `${this.upstream.name}: ${backend.id} ${what}: ${reason}`, {

@@ -103,7 +103,8 @@ function outcomeOf(row: BackendRow, trouble: Trouble, kind: RequestKind, second:
   if (trouble === "truncated") return outcome("cut", first, 0);
   // The backend may have closed before it read anything: it gets it once more, on a new connection. A body that came in
   // pieces, as a PUT's does here, is not written a second time but for a retry.
-  if (trouble === "stale" && kind === "GET") return outcome("200 from a", 2, 0);
+  if (trouble === "stale" && (kind === "GET" || (kind === "PUT" && retrying !== "off")))
+    return outcome("200 from a", 2, 0);
   if (second && movesOn(trouble, kind, row.large, retrying)) return outcome("200 from b", first, 1);
   return outcome(statusOf(trouble), first, 0);
 }

@@ -149,10 +149,29 @@ describe("of two attempts", () => {
     const { dispatch, exchange, balancer, backends, first, second, at } = hedged();
     expect(dispatch.responded(200, at + 3, second)).toBe(first);
     expect(exchange.events).toEqual(["hedged", "hedge-won"]);
-    expect(balancer.heard[0]).toMatch(`${first.backend.id} cancelled`);
+    expect(balancer.heard[0]).toMatch(`${first.backend.id} timeout`);
     expect(dispatch.ended({ kind: "success", status: 200, durationMs: 5 }, "response", at + 9, second)).toBe("done");
     expect(active(backends)).toEqual([0, 0]);
     expect(dispatch.status).toBe(0);
+  });
+
+  test("a first that is overtaken has timed out where its backend has answered nobody since, and is only late where it has", () => {
+    const silent = hedged();
+    silent.dispatch.responded(200, silent.at + 3, silent.second);
+    expect(silent.balancer.heard).toEqual([`${silent.first.backend.id} timeout after ${silent.at + 3 - 1_000}`]);
+
+    const busy = hedged();
+    const { first, second, dispatch, upstream, balancer, at } = busy;
+    upstream.answered(first.backend, 0, 200, 5, at + 1);
+    dispatch.responded(200, at + 3, second);
+    expect(balancer.heard).toEqual([`${first.backend.id} cancelled after ${at + 3 - 1_000}`]);
+  });
+
+  test("the second that answers has won, though the first broke before", () => {
+    const { dispatch, exchange, first, second, at } = hedged();
+    expect(dispatch.ended(failure("reset"), "request", at + 1, first)).toBe("wait");
+    dispatch.responded(200, at + 3, second);
+    expect(exchange.events).toEqual(["hedged", "hedge-won"]);
   });
 
   test("one fails: the other may still answer", () => {

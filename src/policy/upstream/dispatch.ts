@@ -122,6 +122,8 @@ export class Dispatch implements Waiting {
   /** The attempts that run: the first, and one beside it. */
   #running: AttemptTicket | undefined;
   #hedge: AttemptTicket | undefined;
+  /** The one that began as the second, wherever it stands now. */
+  #hedged: AttemptTicket | undefined;
   #tried: Set<Backend> | undefined;
   /** Times that the request was sent, as far as is known. */
   #sent = 0;
@@ -213,8 +215,8 @@ export class Dispatch implements Waiting {
     // sooner.
     attempt.upstream.hedging?.observed(now - (this.#running ?? attempt).startedMs, now);
     const loser = attempt === this.#running ? this.#hedge : this.#running;
-    if (attempt === this.#hedge) this.#owner?.counted("hedge-won");
-    if (loser !== undefined) this.#settle(loser, { kind: "cancelled", durationMs: now - loser.startedMs }, now);
+    if (attempt === this.#hedged) this.#owner?.counted("hedge-won");
+    if (loser !== undefined) this.#lost(loser, now);
     return loser;
   }
 
@@ -248,7 +250,7 @@ export class Dispatch implements Waiting {
     const backend = this.#pick(now);
     if (typeof backend === "string") return false;
     this.#try(backend, now);
-    this.#hedge = this.#running;
+    this.#hedge = this.#hedged = this.#running;
     this.#running = first;
     this.#owner?.counted("hedged");
     return true;
@@ -469,6 +471,16 @@ export class Dispatch implements Waiting {
     } finally {
       this.#cancel(now); // the one beside it, also where a balancer of the user's has just thrown
     }
+  }
+
+  /** Nobody waits for it any more. Was it the first, and has its backend answered nobody since it began: a timeout. */
+  #lost(attempt: AttemptTicket, now: number): void {
+    const durationMs = now - attempt.startedMs;
+    const silent = attempt !== this.#hedged && attempt.upstream.silentSince(attempt.backend, attempt.startedMs);
+    const outcome: Outcome = silent
+      ? { kind: "timeout", phase: "response", durationMs }
+      : { kind: "cancelled", durationMs };
+    this.#settle(attempt, outcome, now);
   }
 
   /** What the exchange says of the upstream as a whole, however many attempts it took. */

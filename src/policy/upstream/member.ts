@@ -24,6 +24,8 @@ export class Member {
   admin: AdminState = "up";
   adminReason = "";
   ejection: Ejection | undefined;
+  /** When it began to answer last. */
+  answeredAtMs = Number.NEGATIVE_INFINITY;
   /** Its last attempt got no connection. */
   unreachable = false;
   status: BackendStatus;

@@ -304,11 +304,18 @@ export class Upstream {
    * would keep everybody else waiting for its end. Answers with the permit to settle with.
    */
   answered(backend: Backend, permit: Permit, status: number, durationMs: number, now: number): Permit {
-    if (this.#breakerKinds === undefined) return permit;
+    if (this.#breakerKinds === undefined && this.hedging === undefined) return permit;
     const member = this.#members.get(backend);
-    if (member?.breaker?.state !== "half-open") return permit;
+    if (member === undefined) return permit;
+    member.answeredAtMs = now;
+    if (member.breaker?.state !== "half-open") return permit;
     this.#judgeBy(member, { kind: "success", status, durationMs }, now, permit);
     return NO_PERMIT;
+  }
+
+  /** With hedging: whether a member has answered nobody since then. Who has only been overtaken is not slow for that. */
+  silentSince(backend: Backend, sinceMs: number): boolean {
+    return (this.#members.get(backend)?.answeredAtMs ?? Number.POSITIVE_INFINITY) <= sinceMs;
   }
 
   /** An attempt ended: exactly once for each backend that {@link pick} gave, also when it is no member any more. */
