@@ -210,6 +210,20 @@ describe("an exchange that moves or is retried", () => {
     expect(b.active).toBe(0);
   });
 
+  test("does not keep others from the room that is of no use to it, nor has them shed", () => {
+    const { upstream, b } = sampleUpstream(
+      { a: {}, b: { limit: 1 } },
+      { ...queued, queue: { ...sampleQueue, max: 1 } },
+    );
+    const [exchange, blocker] = [begun(upstream), begun(upstream)];
+    expect([exchange.last, blocker.last]).toEqual(["try a", "try b"]);
+    expect(exchange.ended(failure("connect"), "nothing", 1)).toBe("wait");
+    expect([begun(upstream, 2).last, begun(upstream, 2).last]).toEqual(["try a", "try a"]);
+    blocker.succeeded(3);
+    expect(exchange.last).toBe("try b");
+    expect(b.active).toBe(1);
+  });
+
   test("is answered as it failed when nothing is left that it could wait for", () => {
     const { upstream, b } = sampleUpstream({ a: {}, b: { limit: 1 } }, queued);
     const first = begun(upstream);

@@ -201,6 +201,15 @@ describe("a response with a status to try again for", () => {
     expect(exchange.last).toBe("try b");
   });
 
+  test("is obeyed for the retry that follows it, not for the next one", () => {
+    const { upstream } = sampleUpstream({ a: {}, b: {}, c: {} }, withRetry({ attempts: 3 }));
+    const exchange = begun(upstream);
+    answered(exchange, 503, 0, 1_000);
+    expect(exchange.woken()).toBe(1_000);
+    exchange.ended(reset, "request", 1_000);
+    expect(exchange.woken()).toBe(1_025);
+  });
+
   test("is passed on, not waited for, when the budget is used up", () => {
     const { upstream } = sampleUpstream({ a: {}, b: {} }, withRetry({ budget: 0, minimumBudget: 0 }));
     const exchange = begun(upstream);

@@ -39,6 +39,30 @@ describe("an exchange that goes well", () => {
   });
 });
 
+test("what is learnt of a backend is how long it took to begin its response, not how long its client took to read that", () => {
+  const [a] = sampleBackends({ a: 1 }) as [Backend];
+  const heard: Outcome[] = [];
+  const upstream = new Upstream({
+    name: "web",
+    balancer: {
+      update() {},
+      pick: () => a,
+      settled: (_backend, outcome) => {
+        heard.push(outcome);
+      },
+    },
+  });
+  upstream.update([a], 0);
+  const [whole, broken] = [new Dispatch(upstream, request), new Dispatch(upstream, request)];
+  for (const dispatch of [whole, broken]) {
+    dispatch.begin(100);
+    dispatch.responded(200, 107);
+  }
+  whole.ended(success(200, 60_000), "response", 60_100);
+  broken.ended({ kind: "failure", reason: "truncated", durationMs: 60_000 }, "response", 60_100);
+  expect(heard).toEqual([success(200, 7), { kind: "failure", reason: "truncated", durationMs: 60_000 }]);
+});
+
 describe("an attempt of which nothing was sent", () => {
   test.each<[string, Outcome]>([
     ["its connection failed", connectFailed],

@@ -307,8 +307,8 @@ export class Dispatch implements Waiting {
     const upstream = this.#upstream;
     let backend: Backend | NoBackend;
     try {
-      // Who waits already goes first.
-      backend = upstream.queue.size > 0 ? "full" : this.#pick(now);
+      // Room is offered to those that wait as soon as it is there: what this one finds was of no use to them.
+      backend = this.#pick(now);
     } catch (error) {
       this.#finish();
       throw error;

@@ -348,7 +348,6 @@ export class Upstream {
       if (member.drainUntilMs !== Number.POSITIVE_INFINITY) this.#checkDrained(member, now);
     }
     this.#ramp(now);
-    this.queue.advance(now);
     this.#roomMade(now);
     if (this.queue.size > 0) this.waits(now);
   }
