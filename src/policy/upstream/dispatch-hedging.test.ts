@@ -89,11 +89,18 @@ describe("a second attempt", () => {
     expect(dispatch.hedge(at + 100)).toBe(false);
   });
 
-  test("is not made while others wait for room", () => {
-    const { upstream, dispatch } = practised({ ...hedging, concurrencyLimit: { initial: 2, min: 2, max: 2 } });
-    begun(upstream, 1_000);
-    expect(begun(upstream, 1_000).last).toBe("wait");
+  test("is not made while others wait for room, be it elsewhere", () => {
+    const { upstream, b, counts } = sampleUpstream({ a: {}, b: { limit: 1 }, c: {} }, hedging);
+    for (let n = 0; n < 20; n++) begun(upstream, 990).succeeded(1_000);
+    counts.takeActive(b.slot, 1);
+    const waiting = begun(upstream, 1_000);
+    for (let moves = 0; moves < 2; moves++) waiting.ended(failure("connect"), "nothing", 1_000);
+    expect(waiting.last).toBe("wait");
+    const { dispatch } = begun(upstream, 1_000);
     expect(dispatch.hedge(dispatch.hedgeAtMs)).toBe(false);
+    waiting.dispatch.abandon(1_020);
+    const next = begun(upstream, 1_020).dispatch;
+    expect(next.hedge(next.hedgeAtMs)).toBe(true);
   });
 
   test("is not made without another backend, nor on one that has no room", () => {
@@ -207,12 +214,17 @@ describe("of two attempts", () => {
     expect(new Set([first.backend, second.backend, dispatch.attempt!.backend]).size).toBe(3);
   });
 
-  test("neither is retried for its status while the other runs", () => {
-    const { dispatch, exchange, first, second, at } = hedged();
-    expect(dispatch.wantsRetry(503, undefined, at + 1)).toBe(false);
-    exchange.ended(failure("reset"), "request", at + 1, first);
-    expect(dispatch.wantsRetry(503, undefined, at + 2)).toBe(false); // two times sent
-    expect(dispatch.attempt).toBe(second);
+  test("neither is retried for its status while the other runs, and not beyond the times that it may be sent", () => {
+    const { upstream } = sampleUpstream({ a: {}, b: {}, c: {} }, hedging);
+    for (let n = 0; n < 20; n++) begun(upstream, 990).succeeded(1_000);
+    const exchange = begun(upstream, 1_000);
+    const { dispatch } = exchange;
+    const first = dispatch.attempt!;
+    expect(dispatch.hedge(dispatch.hedgeAtMs)).toBe(true);
+    expect(dispatch.wantsRetry(503, undefined, 1_020)).toBe(false);
+    exchange.ended(failure("reset"), "request", 1_020, first);
+    expect(dispatch.wantsRetry(503, undefined, 1_021)).toBe(false);
+    expect(upstream.retry?.budget.running).toBe(0);
   });
 
   test("both are cancelled when the client leaves, however that is told", () => {

@@ -189,8 +189,10 @@ describe("a response with a status to try again for", () => {
 
   test("is passed on when there is no other backend", () => {
     const { upstream } = sampleUpstream({ a: {} }, retrying);
-    expect(answered(begun(upstream), 503, 1)).toBe(false);
+    const exchange = begun(upstream);
+    expect(answered(exchange, 503, 1)).toBe(false);
     expect(upstream.retry?.budget.running).toBe(0);
+    expect(exchange.events).toEqual([]);
   });
 
   test("that says when to come again is obeyed, up to a second", () => {

@@ -231,7 +231,8 @@ export class Dispatch implements Waiting {
     if (!this.#repeatable || !retry.wants(status, retryAfterMs, this.#sent + 1)) return false;
     // Better this response than none in time.
     if (now + (retryAfterMs ?? 0) >= this.deadlineMs) return false;
-    if (!this.#othersLeft() || !this.#takeBudget()) {
+    if (!this.#othersLeft()) return false;
+    if (!this.#takeBudget()) {
       this.#owner?.counted("retry-denied");
       return false;
     }

@@ -86,7 +86,7 @@ describe("a backend that comes back", () => {
     expect(a.share).toBe(0.1);
   });
 
-  test("starts slowly after a drain was called off or a weight of 0? No: it was never away", () => {
+  test("has its whole weight after a drain that was called off, and after a weight of 0: it was never away", () => {
     const { upstream, a } = sampleUpstream({ a: {}, b: {} }, starting);
     upstream.setAdminState(a, "drain", "deploy", 0);
     upstream.setAdminState(a, "up", "called off", 1);
