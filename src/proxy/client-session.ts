@@ -25,6 +25,8 @@ export interface RequestReader {
   clientGone(): void;
   clientLate(): void;
   routeLate(): void;
+  /** The time it asked for with `wakeWithin` is over. */
+  woken(): void;
 }
 
 /** What came before its turn: more of it than this, and the client is not read until its turn comes. */
@@ -67,6 +69,8 @@ export class ClientSession implements ConnectionHandler {
   readonly #trusted: boolean;
   readonly #timer: Timer;
   #routeTimer: Timer | undefined;
+  /** For what an exchange waits for: kept, because one for each request would cost more than it does. */
+  #wakeTimer: Timer | undefined;
   #phase: Phase = "idle";
   #reader: RequestReader | undefined;
   #tunnel: Tunnel | undefined;
@@ -259,6 +263,7 @@ export class ClientSession implements ConnectionHandler {
     this.#closed = true;
     this.#timer.clear();
     this.#routeTimer?.clear();
+    this.#wakeTimer?.clear();
     this.#undrained?.abandon();
     this.#phase = "closing";
     this.#stash = undefined;
@@ -298,6 +303,12 @@ export class ClientSession implements ConnectionHandler {
   limitExchange(ms: number): void {
     this.#routeTimer ??= this.services.clock.timer(() => this.#reader?.routeLate());
     this.#routeTimer.set(ms);
+  }
+
+  /** Calls the exchange's `woken` in `ms`, unless it is over by then; the last call counts. */
+  wakeWithin(ms: number): void {
+    this.#wakeTimer ??= this.services.clock.timer(() => this.#reader?.woken());
+    this.#wakeTimer.set(ms);
   }
 
   /** The request cannot be read to its end: no other can follow it. */
@@ -342,6 +353,7 @@ export class ClientSession implements ConnectionHandler {
   /** The exchange is over, its response written. */
   exchangeEnded(): void {
     this.#routeTimer?.clear();
+    this.#wakeTimer?.clear();
     this.#reader = undefined;
     if (!this.#keepAlive) return this.#close(this.#mayStillSend || this.#stash !== undefined);
     if (this.#head?.bulky === true) this.#head = undefined;
@@ -359,6 +371,7 @@ export class ClientSession implements ConnectionHandler {
   upgraded(tunnel: Tunnel): void {
     this.#reader = this.#tunnel = tunnel;
     this.#routeTimer?.clear();
+    this.#wakeTimer?.clear();
     this.#phase = "exchange";
     this.#head = undefined;
     this.takeStash();

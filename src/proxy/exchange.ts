@@ -6,7 +6,6 @@ import { rewriteTarget } from "../policy/route/rewrite.ts";
 import { chooseSplit, type Route } from "../policy/route/route.ts";
 import { Dispatch, type DispatchEvent, type DispatchOwner, type Step } from "../policy/upstream/dispatch.ts";
 import { mayRepeat } from "../policy/upstream/repeat.ts";
-import type { Timer } from "../time/clock.ts";
 import { latin1 } from "../wire/bytes.ts";
 import { REFUSALS } from "../wire/refusal.ts";
 import type { RequestHead } from "../wire/request-head.ts";
@@ -58,8 +57,6 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   #attempt: Attempt | undefined;
   /** One beside it: whichever answers first counts. */
   #second: Attempt | undefined;
-  /** For what the dispatch waits for. */
-  #timer: Timer | undefined;
   #responding = false;
   #began = false;
   #over = false;
@@ -288,11 +285,10 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   }
 
   #wakeAt(atMs: number): void {
-    this.#timer ??= this.#services.clock.timer(() => this.#woken());
-    this.#timer.set(Math.max(0, atMs - this.#services.clock.now()));
+    this.session.wakeWithin(Math.max(0, atMs - this.#services.clock.now()));
   }
 
-  #woken(): void {
+  woken(): void {
     const dispatch = this.#dispatch!;
     const now = this.#services.clock.now();
     if (this.#attempt === undefined) return this.#decide(dispatch, () => dispatch.wake(now));
@@ -682,7 +678,6 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   #end(status: number, failed: boolean): void {
     if (this.#over) return;
     this.#over = true;
-    this.#timer?.clear();
     if (this.status === 0) this.status = status;
     if (this.#requestBody !== undefined) {
       this.#requestBody.abandon();

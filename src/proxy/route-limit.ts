@@ -1,7 +1,7 @@
 import { type KeySource, keySource } from "../policy/balance/key.ts";
 import type { PickRequest } from "../policy/model/request.ts";
 import { RateLimiter } from "../policy/resilience/rate-limit.ts";
-import { rateLimitFields } from "../policy/resilience/rate-limit-fields.ts";
+import { RateLimitFields } from "../policy/resilience/rate-limit-fields.ts";
 import type { RouteRateLimit } from "../policy/route/options.ts";
 
 /** What a limit says of a request. */
@@ -15,12 +15,12 @@ export interface RateAnswer {
 
 /** The rate limit of one route in this worker. */
 export class RouteLimit {
-  readonly #options: RouteRateLimit;
+  readonly #fields: RateLimitFields;
   readonly #limiter: RateLimiter;
   readonly #keyOf: KeySource;
 
   constructor(options: RouteRateLimit) {
-    this.#options = options;
+    this.#fields = new RateLimitFields(options);
     this.#limiter = new RateLimiter(options);
     this.#keyOf = keySource(options.key);
   }
@@ -33,7 +33,7 @@ export class RouteLimit {
     return {
       allowed: verdict.allowed,
       retryAfter: Math.max(1, Math.ceil(verdict.retryAfterMs / 1000)),
-      fields: rateLimitFields(this.#options, verdict),
+      fields: this.#fields.after(verdict),
     };
   }
 }

@@ -114,4 +114,6 @@ export class Tunnel implements RequestReader, ResponseReader {
   malformed(): void {}
   clientLate(): void {}
   routeLate(): void {}
+
+  woken(): void {}
 }

@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
 import { RateLimiter } from "./rate-limit.ts";
-import { rateLimitFields } from "./rate-limit-fields.ts";
+import { RateLimitFields } from "./rate-limit-fields.ts";
 
 /** The fields after `count` requests at once. */
 function fieldsAfter(count: number, options: { rate: number; per: number; burst: number }): string {
   const whole = { ...options, keys: 10 };
   const limiter = new RateLimiter(whole);
   for (let i = 1; i < count; i++) limiter.take("a", 0);
-  return rateLimitFields(whole, limiter.take("a", 0));
+  return new RateLimitFields(whole).after(limiter.take("a", 0));
 }
 
 test.each([

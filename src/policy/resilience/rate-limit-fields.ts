@@ -12,17 +12,27 @@ const POLICY = '"default"';
  * next request is allowed, which is what `retry-after` says of a refused one.
  * Source: draft-ietf-httpapi-ratelimit-headers-11, sections 3.1, 4.1 and 6.
  */
-export function rateLimitFields(options: RateLimitOptions, verdict: RateVerdict): string {
-  const seconds = Math.max(1, Math.ceil(options.per / 1000));
-  const quota = Math.floor((options.rate * seconds * 1000) / options.per);
-  const waitMs = verdict.remaining > 0 ? verdict.resetMs : nextTokenMs(options, verdict);
-  return (
-    `ratelimit-policy: ${POLICY};q=${quota};w=${seconds}\r\n` +
-    `ratelimit: ${POLICY};r=${verdict.remaining};t=${Math.ceil(waitMs / 1000)}\r\n`
-  );
-}
+export class RateLimitFields {
+  readonly #options: RateLimitOptions;
+  /** What is the same for every request. */
+  readonly #start: string;
 
-/** Of an empty bucket. */
-function nextTokenMs(options: RateLimitOptions, verdict: RateVerdict): number {
-  return verdict.allowed ? verdict.resetMs - ((options.burst - 1) * options.per) / options.rate : verdict.retryAfterMs;
+  constructor(options: RateLimitOptions) {
+    this.#options = options;
+    const seconds = Math.max(1, Math.ceil(options.per / 1000));
+    const quota = Math.floor((options.rate * seconds * 1000) / options.per);
+    this.#start = `ratelimit-policy: ${POLICY};q=${quota};w=${seconds}\r\nratelimit: ${POLICY};r=`;
+  }
+
+  /** After `verdict` of a limiter with the same options. */
+  after(verdict: RateVerdict): string {
+    const waitMs = verdict.remaining > 0 ? verdict.resetMs : this.#nextTokenMs(verdict);
+    return `${this.#start}${verdict.remaining};t=${Math.ceil(waitMs / 1000)}\r\n`;
+  }
+
+  /** Of an empty bucket. */
+  #nextTokenMs({ allowed, resetMs, retryAfterMs }: RateVerdict): number {
+    const { burst, per, rate } = this.#options;
+    return allowed ? resetMs - ((burst - 1) * per) / rate : retryAfterMs;
+  }
 }
