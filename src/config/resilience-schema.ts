@@ -89,7 +89,7 @@ export const circuitBreaker = z.union([
     fallback: fallback
       .optional()
       .describe(
-        "What becomes of an exchange when no backend is left to try: circuits are open, backends down or ejected, or all of them were tried. What may not be sent again is answered as it failed.",
+        "What becomes of an exchange when no backend is left to try: circuits are open, backends down or ejected, or all of them were tried. What is shed on purpose, or out of time, is told so.",
       ),
   }),
 ]);

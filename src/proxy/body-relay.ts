@@ -11,6 +11,8 @@ import type { ReadBuffers } from "./transport/read-buffers.ts";
  */
 export type Encoding = "as-is" | "data-only" | "chunked";
 
+/** Text is kept in pieces as they came, and each costs more than its bytes. */
+const MOST_KEPT_PIECES = 512;
 /** A piece of at least this size is written from a bulk buffer; smaller ones are cheaper as strings. */
 const BULK_FROM_BYTES = 32 * 1024;
 /** A transfer whose pieces fall below this gives its bulk buffer back. */
@@ -45,6 +47,7 @@ export class BodyRelay {
   #sink: Connection | undefined;
   /** All of the body so far, while it is short enough to be kept. */
   #keptText: string | undefined;
+  #keptPieces = 0;
   #left: number;
   /** Own buffer the source reads into, while pieces are large. */
   #bulk: Buffer | undefined;
@@ -94,6 +97,11 @@ export class BodyRelay {
   /** Whether all of the body so far is still there, so that {@link rewind} is possible. */
   get rewindable(): boolean {
     return this.#keptText !== undefined;
+  }
+
+  /** It will not be written again. */
+  forget(): void {
+    this.#keptText = undefined;
   }
 
   /** The sink is gone: the body begins anew with the next one that is opened. */
@@ -218,7 +226,8 @@ export class BodyRelay {
 
   #writeText(text: string): void {
     if (this.#keptText !== undefined) {
-      this.#keptText = this.#keptText.length + text.length > this.#keepBytes ? undefined : this.#keptText + text;
+      const fits = this.#keptText.length + text.length <= this.#keepBytes && ++this.#keptPieces <= MOST_KEPT_PIECES;
+      this.#keptText = fits ? this.#keptText + text : undefined;
     }
     const whole = this.head + text;
     if (this.#sink === undefined) {

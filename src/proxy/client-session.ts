@@ -405,7 +405,8 @@ export class ClientSession implements ConnectionHandler {
   #next(): void {
     this.#awaitRequest();
     if (this.#consuming) return;
-    this.takeStash();
+    // Not at once: when many exchanges end in the same moment, each would begin its client's next one within the others.
+    if (this.#stash !== undefined) this.connection.later(() => this.takeStash());
     this.#closeIfLast();
   }
 

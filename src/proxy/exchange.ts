@@ -22,7 +22,7 @@ import { type FixedResponse, RESPONSE_LIMITS, type UpstreamRuntime } from "./ups
 
 /** A body up to this size that came whole with its head is written with it, as one string. */
 const WHOLE_BODY_BYTES = 64 * 1024;
-const RETRY_AFTER = /(?:^|\r\n)retry-after:[ \t]*([^\r]*?)[ \t]*\r\n/i;
+const RETRY_AFTER = /(?:^|\r\n)retry-after:([^\r]*)/i;
 /** What is written down of an exchange whose client left before it was answered; nobody is sent it. */
 const CLIENT_LEFT = 499;
 
@@ -60,6 +60,8 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   #responding = false;
   #began = false;
   #over = false;
+  /** Its deadline is the route's, not its client's. */
+  #routesDeadline = false;
   /** A request body that came whole with its head. */
   #bodyText = "";
   #requestBody: BodyRelay | undefined;
@@ -151,6 +153,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   #dispatchTo(upstream: UpstreamRuntime, route: Route<UpstreamRuntime>): void {
     const { head, session } = this;
     const limitMs = Math.min(route.timeoutMs, session.timeLeft(head));
+    this.#routesDeadline = limitMs === route.timeoutMs;
     if (limitMs <= 0) return this.routeLate();
     if (limitMs !== Number.POSITIVE_INFINITY) {
       session.limitExchange(limitMs);
@@ -229,6 +232,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   /** A balancer of the user's that throws fails its exchange, nothing else. */
   threw(error: unknown): void {
     this.#services.events.log("error", "policy-threw", `a policy threw: ${String(error)}`);
+    this.#dropAttempt("cancelled");
     if (this.responding) this.#cut("policy-threw");
     else this.#answer(500, "policy-threw");
   }
@@ -389,8 +393,12 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   /** Its time is over. */
   routeLate(): void {
     const cut = this.responding;
-    if (this.#attempt === undefined) this.#services.stripe.timeout("route");
-    this.#dropAttempt("timeout");
+    // Who was waited for? A client that sends or reads slowly, or gave too little time, says nothing of the backend.
+    const body = this.#requestBody;
+    const clientsFault = (this.requestUnread && body?.blocked !== true) || this.#responseBody?.blocked === true;
+    const late = this.#attempt === undefined || clientsFault || !this.#routesDeadline;
+    if (late) this.#services.stripe.timeout("route");
+    this.#dropAttempt(late ? "cancelled" : "timeout");
     if (cut) this.#cut("route-timeout");
     else this.#answer(504, "route-timeout", { because: "route-timeout" });
   }
@@ -474,9 +482,9 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
       this.#attemptEnded(attempt, { kind: "success", status: head.status, durationMs: attempt.elapsedMs }, whole);
       return true;
     }
-    if (this.requestUnread) return false;
+    if (this.requestUnread || !dispatch.mightRetry(head.status)) return false;
     if (this.#requestBody?.rewindable === false) dispatch.replayable = false;
-    const asked = RETRY_AFTER.exec(head.kept)?.[1];
+    const asked = RETRY_AFTER.exec(head.kept)?.[1]?.trim();
     const waitMs = asked === undefined ? undefined : retryAfterMs(asked, this.#services.clock.wallTime());
     if (!dispatch.wantsRetry(head.status, waitMs, this.#services.clock.now())) return false;
     this.#attemptEnded(attempt, { kind: "success", status: head.status, durationMs: attempt.elapsedMs }, whole);
@@ -491,6 +499,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
       this.#attempt = attempt;
       this.#second = undefined;
     }
+    this.#requestBody?.forget();
     this.#responding = true;
     this.status = status;
     return attempt.connection!;

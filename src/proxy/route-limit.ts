@@ -1,5 +1,6 @@
 import { type KeySource, keySource } from "../policy/balance/key.ts";
 import type { PickRequest } from "../policy/model/request.ts";
+import { networkOf } from "../policy/resilience/client-network.ts";
 import { RateLimiter } from "../policy/resilience/rate-limit.ts";
 import { RateLimitFields } from "../policy/resilience/rate-limit-fields.ts";
 import type { RouteRateLimit } from "../policy/route/options.ts";
@@ -22,7 +23,8 @@ export class RouteLimit {
   constructor(options: RouteRateLimit) {
     this.#fields = new RateLimitFields(options);
     this.#limiter = new RateLimiter(options);
-    this.#keyOf = keySource(options.key);
+    const keyOf = keySource(options.key);
+    this.#keyOf = options.key === "client-ip" ? (request) => networkOf(keyOf(request)) : keyOf;
   }
 
   /** Counts a request; undefined when it has no key to be counted by. */

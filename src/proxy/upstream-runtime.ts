@@ -8,7 +8,7 @@ import type { Timer } from "../time/clock.ts";
 import type { ChunkedLimits } from "../wire/chunked-decoder.ts";
 import { ResponseHead } from "../wire/response-head.ts";
 import { BackendConnection } from "./backend-connection.ts";
-import type { LogLevel } from "./data-plane-api.ts";
+import type { BackendCondition, LogLevel } from "./data-plane-api.ts";
 import type { Services } from "./services.ts";
 import type { BackendSlot } from "./slots.ts";
 import type { Destination, Transport } from "./transport/net-transport.ts";
@@ -48,6 +48,7 @@ export class UpstreamRuntime {
   readonly backends: ReadonlyMap<Backend, BackendRuntime>;
   readonly #services: Services;
   readonly #timer: Timer;
+  readonly #told = new Map<Backend, BackendCondition>();
 
   /** `slots` are the rows of its backends in shared counters, in order. */
   constructor(
@@ -63,13 +64,22 @@ export class UpstreamRuntime {
     this.#services = services;
     // The settings of a balancer are checked by its own description; the schema's type is wider.
     const makeBalancer = () => createBalancer(settings.balance as BalanceSettings, services.random);
-    this.#timer = services.clock.timer(() => this.upstream.advance(services.clock.now()));
+    this.#timer = services.clock.timer(() => {
+      // One time for all that it sets going.
+      services.clock.hold?.();
+      try {
+        this.upstream.advance(services.clock.now());
+      } finally {
+        services.clock.release?.();
+      }
+    });
     this.upstream = new Upstream({
       name,
       balancer: makeBalancer(),
       makeBalancer,
       isolation: { ...settings, queue: settings.pool.queue, panicThreshold: settings.panicThreshold || 0 },
       random: services.random,
+      onError: (error) => services.events.log("error", "policy-threw", `a policy threw: ${String(error)}`),
       alarm: (atMs) => this.#timer.set(Math.max(0, atMs - services.clock.now())),
     });
     services.upstreams.set(this.upstream, this);
@@ -117,18 +127,14 @@ export class UpstreamRuntime {
   }
 
   #changed(change: UpstreamChange): void {
+    if (change.kind === "condition") return this.#tellCondition(change.backend);
     if (change.kind !== "state") return;
     const { backend, from, to, reason } = change;
     if (to === "down") this.backends.get(backend)?.pool.closeIdle("backend down");
     const { events, stripe } = this.#services;
     if (to === "open") stripe.breakerTripped(backend.slot);
     if (to === "ejected") stripe.ejected(backend.slot);
-    const circuit = this.upstream.circuitOf(backend)?.state ?? "closed";
-    events.backendCondition(backend.slot, {
-      circuit,
-      ejected: this.upstream.ejectionOf(backend) !== undefined,
-      reason,
-    });
+    this.#tellCondition(backend);
     const told = TOLD[to] ?? (to === "up" ? TOLD_BACK[from] : undefined);
     if (told === undefined) return;
     const [level, code, what] = told;
@@ -137,6 +143,21 @@ export class UpstreamRuntime {
       backend: backend.id,
       reason,
     });
+  }
+
+  /** To the control plane, when it is another one than was told last. */
+  #tellCondition(backend: Backend): void {
+    const { upstream } = this;
+    const circuit = upstream.circuitOf(backend)?.state ?? "closed";
+    const ejected = upstream.ejectionOf(backend) !== undefined;
+    const reason = upstream.stateOf(backend)?.reason ?? "";
+    const told = this.#told.get(backend);
+    if (told === undefined ? circuit === "closed" && !ejected : told.circuit === circuit && told.ejected === ejected) {
+      return;
+    }
+    const condition = { circuit, ejected, reason };
+    this.#told.set(backend, condition);
+    this.#services.events.backendCondition(backend.slot, condition);
   }
 
   #backendRuntime(

@@ -58,6 +58,11 @@ export class Hedging {
     this.#saved = Math.min(MOST_SAVED, this.#saved + this.#budget);
   }
 
+  /** Whether {@link take} would be granted. */
+  get affordable(): boolean {
+    return this.#saved >= 1;
+  }
+
   /** Takes a hedge out of the budget; false when there is none. One that was taken is not given back. */
   take(): boolean {
     if (this.#saved < 1) return false;

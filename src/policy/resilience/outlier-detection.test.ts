@@ -83,7 +83,11 @@ test("five failures of any kind in a row eject for half a minute", () => {
   expect(bench.log).toEqual([]);
   bench.attempts("a", "5");
   expect(bench.log).toEqual(["a out 0"]);
-  expect(bench.detector.ejection(bench.host("a"))).toEqual({ untilMs: 30_000, reason: "5 failures in a row" });
+  expect(bench.detector.ejection(bench.host("a"))).toEqual({
+    untilMs: 30_000,
+    reason: "5 failures in a row",
+    forRow: true,
+  });
   expect(bench.detector.ejections).toBe(1);
   bench.until(29_999);
   expect(bench.out("abc")).toBe("a");

@@ -8,6 +8,8 @@ export interface Ejection {
   readonly untilMs: number;
   /** In a few words, for people. */
   readonly reason: string;
+  /** For failures in a row, which a good check contradicts; not for doing worse than others on the whole. */
+  readonly forRow: boolean;
 }
 
 /**
@@ -54,6 +56,7 @@ interface Member<H> extends Tally {
 export class OutlierDetector<H extends object> {
   readonly #options: OutlierDetectionOptions;
   readonly #changed: (host: H, ejection: Ejection | undefined, now: number) => void;
+  readonly #maySpare: (host: H) => boolean;
   #members = new Map<H, Member<H>>();
   #ejected = 0;
   #ejections = 0;
@@ -61,13 +64,18 @@ export class OutlierDetector<H extends object> {
   #intervalEndsMs = Number.POSITIVE_INFINITY;
   #wakeAtMs = Number.POSITIVE_INFINITY;
 
-  /** `changed` is called when a host is ejected, and with undefined when that ends. */
+  /**
+   * `changed` is called when a host is ejected, and with undefined when that ends. `maySpare` is asked before: whether
+   * others are there to do its work.
+   */
   constructor(
     options: OutlierDetectionOptions,
     changed: (host: H, ejection: Ejection | undefined, now: number) => void,
+    maySpare: (host: H) => boolean = () => true,
   ) {
     this.#options = options;
     this.#changed = changed;
+    this.#maySpare = maySpare;
   }
 
   /**
@@ -103,9 +111,9 @@ export class OutlierDetector<H extends object> {
     if (kind === "gateway") member.gatewayErrorsInARow++;
     else member.gatewayErrorsInARow = 0;
     if (member.errorsInARow >= this.#options.consecutiveFailures) {
-      this.#eject(member, `${member.errorsInARow} failures in a row`, now);
+      this.#eject(member, `${member.errorsInARow} failures in a row`, true, now);
     } else if (member.gatewayErrorsInARow >= this.#options.consecutiveGatewayFailures) {
-      this.#eject(member, `${member.gatewayErrorsInARow} gateway failures in a row`, now);
+      this.#eject(member, `${member.gatewayErrorsInARow} gateway failures in a row`, true, now);
     }
   }
 
@@ -135,6 +143,15 @@ export class OutlierDetector<H extends object> {
     if (member?.ejection === undefined) return;
     this.#restore(member, now);
     this.#schedule();
+  }
+
+  /** Forgets what is counted of a host that is in: somebody else has judged it. */
+  startAfresh(host: H): void {
+    const member = this.#members.get(host);
+    if (member === undefined || member.ejection !== undefined) return;
+    member.errorsInARow = 0;
+    member.gatewayErrorsInARow = 0;
+    clearTally(member);
   }
 
   /** The ejection of a host that is out; undefined for one that is in. */
@@ -184,16 +201,16 @@ export class OutlierDetector<H extends object> {
   }
 
   #ejectAll(outliers: readonly Outlier<Member<H>>[], now: number): void {
-    for (const { tally, reason } of outliers) if (tally.ejection === undefined) this.#eject(tally, reason, now);
+    for (const { tally, reason } of outliers) if (tally.ejection === undefined) this.#eject(tally, reason, false, now);
   }
 
-  #eject(member: Member<H>, reason: string, now: number): void {
-    if (this.#ejected >= this.#mostEjected()) return;
+  #eject(member: Member<H>, reason: string, forRow: boolean, now: number): void {
+    if (this.#ejected >= this.#mostEjected() || !this.#maySpare(member.host)) return;
     const { ejectFor, maxEjectFor } = this.#options;
     member.multiplier++;
     member.wasOut = true;
     const lasts = Math.min(ejectFor * member.multiplier, Math.max(ejectFor, maxEjectFor));
-    member.ejection = { untilMs: now + lasts, reason };
+    member.ejection = { untilMs: now + lasts, reason, forRow };
     this.#ejected++;
     this.#ejections++;
     this.#schedule();

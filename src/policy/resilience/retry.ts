@@ -15,11 +15,14 @@ export type AfterFailure = "move" | "again" | "no";
  * A longer Retry-After is not waited for: the client gets the response and can do that better than we.
  */
 const LONGEST_RETRY_AFTER_MS = 1_000;
+/** Retries that may wait for the budget at a time: more of them would only be busy with asking. */
+const MOST_WAITING = 256;
 
 /** The rules of retrying in one upstream, and the budget that its retries share. */
 export class Retry {
   readonly options: RetryOptions;
   readonly budget: RetryBudget;
+  #waiting = 0;
   readonly #kinds: FailureKinds;
   readonly #random: Random;
 
@@ -39,6 +42,22 @@ export class Retry {
     if (progress === "nothing") return couldNotBegin(outcome) || this.#kinds.has(outcome) ? "move" : "no";
     if (progress === "response" || !repeatable || sent >= this.options.attempts) return "no";
     return this.#kinds.has(outcome) ? "again" : "no";
+  }
+
+  /** One more waits until the budget has room again; false when too many do. Each that joined leaves, once. */
+  join(): boolean {
+    if (this.#waiting >= MOST_WAITING) return false;
+    this.#waiting++;
+    return true;
+  }
+
+  leave(): void {
+    this.#waiting--;
+  }
+
+  /** Whether a response with this status is listed as one to try again for. */
+  lists(status: number): boolean {
+    return this.#kinds.hasStatus(status);
   }
 
   /** Whether a response with this status is one to try again for, as far as it says itself when that would be welcome. */

@@ -318,7 +318,7 @@ describe("the budget", () => {
       }
     }
     const balancer = new Broken();
-    const { upstream, backends } = sampleUpstream({ a: {}, b: { limit: 1 } }, one, { balancer });
+    const { upstream, backends, counts } = sampleUpstream({ a: {}, b: { limit: 1 } }, one, { balancer });
     const [exchange, blocker] = [begun(upstream), begun(upstream)];
     exchange.ended(reset, "request", 0);
     balancer.broken = true;
@@ -332,6 +332,10 @@ describe("the budget", () => {
     queued.woken();
     expect(queued.last).toBe("wait");
     balancer.broken = true;
+    // Another worker makes room, so that the balancer is asked.
+    counts.giveActive(backends[1]!.slot);
+    upstream.advance(50);
+    counts.takeActive(backends[1]!.slot, 1);
     blocker.succeeded(50);
     expect(queued.errors).toEqual([new Error("broken")]);
     expect(upstream.retry?.budget.running).toBe(0);

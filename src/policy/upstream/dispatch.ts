@@ -71,6 +71,8 @@ export interface AttemptTicket {
   readonly budgeted: boolean;
 }
 
+// So that one request does not become a connection attempt to each of a hundred backends that are gone.
+const MOST_MOVES = 10;
 // Health checks run every 5 s by default: sooner, little can have changed.
 const NO_BACKEND_RETRY_SECONDS = 5;
 // A queue moves within its own timeout, 1 s by default.
@@ -85,7 +87,8 @@ const SHED_RETRY_SECONDS = 1;
  * - What was sent is sent again only where that does no harm, on another backend, after a back-off, and within the
  *   upstream's budget for retries; beyond the budget it waits for as long as it might in the queue.
  * - A long wait for an answer may be shortened by a second attempt beside the first: the first answer counts.
- * - When there is nothing (more) to try, the fallback of the upstream takes over, once.
+ * - When there is nothing (more) to try, the upstream's fallback takes over, once; its fixed response stands for the error
+ *   that a backend, or the want of one, would otherwise bring the client.
  *
  * It picks and settles by itself, so that running exchanges are counted right whatever happens.
  */
@@ -119,6 +122,8 @@ export class Dispatch implements Waiting {
   readonly #owner: DispatchOwner | undefined;
   #upstream: Upstream;
   #fellBack = false;
+  /** An attempt was made in the upstream that carries it now. */
+  #triedHere = false;
   /** The attempts that run: the first, and one beside it. */
   #running: AttemptTicket | undefined;
   #hedge: AttemptTicket | undefined;
@@ -128,10 +133,11 @@ export class Dispatch implements Waiting {
   /** Times that the request was sent, as far as is known. */
   #sent = 0;
   #retries = 0;
-  #queueTimeouts = 0;
+  #moves = 0;
+  #lateMoves = 0;
   /** What the response that is not passed on asked to wait before another try. */
   #retryAfterMs = 0;
-  /** Its fixed response is the answer, should its upstream fail, too. */
+  /** What took over: its fixed response is the answer, should its upstream fail, too. */
   #fallback: Fallback | undefined;
   #takenAtMs = 0;
   #error: unknown;
@@ -141,6 +147,8 @@ export class Dispatch implements Waiting {
   /** What the last failure is answered with, should nothing follow. */
   #failure: AnswerReason = "none";
   #holdsBudget = false;
+  #waitsForBudget = false;
+  #budgetLooks = 0;
 
   constructor(upstream: Upstream, request: PickRequest, init: DispatchInit = {}) {
     this.#upstream = upstream;
@@ -173,7 +181,7 @@ export class Dispatch implements Waiting {
   begin(now: number): Step {
     const { throttle, hedging } = this.#upstream;
     if (throttle?.admits(now) === false) return this.#answer("throttled", now);
-    if (this.#repeatable) hedging?.began();
+    if (this.#mayHedge) hedging?.began();
     return this.#start(now);
   }
 
@@ -220,6 +228,11 @@ export class Dispatch implements Waiting {
     return loser;
   }
 
+  /** Whether {@link wantsRetry} is worth asking. */
+  mightRetry(status: number): boolean {
+    return this.#upstream.retry?.lists(status) === true && this.mayRetry;
+  }
+
   /**
    * Whether a response with this status should be dropped and the request tried again: then drop it, and report the
    * attempt with progress `request`. Asked before any of the response is passed on.
@@ -245,11 +258,13 @@ export class Dispatch implements Waiting {
   hedge(now: number): boolean {
     if (this.hedgeAtMs === Number.POSITIVE_INFINITY) return false;
     this.hedgeAtMs = Number.POSITIVE_INFINITY;
-    if (this.#running === undefined || this.#hedge !== undefined || !this.#repeatable) return false;
-    if (this.#upstream.queue.size > 0 || !this.#othersLeft() || !this.#upstream.hedging!.take()) return false;
+    if (this.#running === undefined || this.#hedge !== undefined || !this.#mayHedge) return false;
+    const { queue, hedging } = this.#upstream;
+    if (queue.size > 0 || !this.#othersLeft() || !hedging!.affordable) return false;
     const first = this.#running;
     const backend = this.#pick(now);
     if (typeof backend === "string") return false;
+    hedging!.take();
     this.#try(backend, now);
     this.#hedge = this.#hedged = this.#running;
     this.#running = first;
@@ -293,7 +308,13 @@ export class Dispatch implements Waiting {
   goOn(): void {
     if (this.#state === "over") return this.#owner?.threw(this.#error);
     // A fallback may make it wait in another queue: only once it has left this one.
-    const step = this.#state === "queued" ? this.#nothingToTry(this.#takenAtMs) : "try";
+    let step: Step = "try";
+    try {
+      if (this.#state === "queued") step = this.#nothingToTry(this.#takenAtMs);
+    } catch (error) {
+      this.#state = "over";
+      return this.#owner?.threw(error);
+    }
     this.#owner?.proceed(step);
   }
 
@@ -344,6 +365,7 @@ export class Dispatch implements Waiting {
   #try(backend: Backend, now: number): Step {
     const upstream = this.#upstream;
     this.#state = "running";
+    this.#triedHere = true;
     this.backend = backend;
     this.attempts++;
     const budgeted = this.#holdsBudget;
@@ -357,7 +379,7 @@ export class Dispatch implements Waiting {
 
   #planHedge(now: number): void {
     const { hedging } = this.#upstream;
-    if (hedging === undefined || this.attempts > 1 || !this.#repeatable) return;
+    if (hedging === undefined || this.attempts > 1 || !this.#mayHedge) return;
     const delayMs = hedging.delayMs(now);
     if (delayMs !== undefined) this.hedgeAtMs = now + delayMs;
   }
@@ -365,18 +387,20 @@ export class Dispatch implements Waiting {
   #afterFailure(outcome: Outcome, progress: Progress, now: number): Step {
     const { retry } = this.#upstream;
     if (now >= this.deadlineMs) return this.#answer(this.#failure, now);
-    if (retry === undefined || (outcome.kind === "timeout" && outcome.phase === "queue" && ++this.#queueTimeouts > 1)) {
-      return this.#answer(this.#failure, now);
-    }
+    if (retry === undefined) return this.#answer(this.#failure, now);
     switch (retry.after(outcome, progress, this.#sent, this.#repeatable)) {
       case "no":
         return this.#answer(this.#failure, now);
       case "move":
+        // Each connection that is waited for in vain costs a whole time limit; one that is refused costs nearly nothing.
+        if (outcome.kind === "timeout" && ++this.#lateMoves >= retry.options.attempts) break;
+        if (++this.#moves > MOST_MOVES) break;
         return this.#startAs("moved", now);
       case "again":
         if (!this.#othersLeft()) return this.#nothingToTry(now);
         return this.#retry(now);
     }
+    return this.#answer(this.#failure, now);
   }
 
   #retry(now: number): Step {
@@ -394,46 +418,52 @@ export class Dispatch implements Waiting {
       this.#owner?.counted("retry-denied");
       return this.#answer(this.#failure, now);
     }
-    this.wakeAtMs = Math.min(now + Math.max(1, this.#upstream.retry!.delayMs(1)), this.#giveUpAtMs);
+    const { retry } = this.#upstream;
+    if (!this.#waitsForBudget && !retry!.join()) {
+      this.#owner?.counted("retry-denied");
+      return this.#answer(this.#failure, now);
+    }
+    this.#waitsForBudget = true;
+    this.wakeAtMs = Math.min(now + Math.max(1, retry!.delayMs(++this.#budgetLooks)), this.#giveUpAtMs);
     return "wait";
   }
 
   #takeBudget(): boolean {
     if (this.#holdsBudget) return true;
     this.#holdsBudget = this.#upstream.retry!.budget.take(this.#upstream.active);
+    if (this.#holdsBudget) this.#waitNoMore();
     return this.#holdsBudget;
   }
 
   #giveBudget(): void {
+    this.#waitNoMore();
     if (this.#holdsBudget) this.#upstream.retry!.budget.give();
     this.#holdsBudget = false;
+  }
+
+  #waitNoMore(): void {
+    if (this.#waitsForBudget) this.#upstream.retry!.leave();
+    this.#waitsForBudget = false;
   }
 
   /** No backend is left to try: the fallback is, where there is one. */
   #nothingToTry(now: number): Step {
     const { fallback } = this.#upstream;
-    if (fallback !== undefined && !this.#fellBack) {
-      this.#fellBack = true;
-      this.#owner?.counted("fell-back");
-      this.#giveBudget();
-      if (this.#failure !== "none") this.#conclude(false, now);
-      if (fallback.upstream !== undefined) {
-        this.#fallback = fallback;
-        this.#upstream = fallback.upstream;
-        return this.#start(now);
-      }
-      return this.#respondFixed(fallback);
+    if (fallback?.upstream === undefined || this.#fellBack) {
+      return this.#answer(this.#failure === "none" ? this.#noBackendReason() : this.#failure, now);
     }
-    if (this.#fallback?.respond !== undefined) return this.#respondFixed(this.#fallback);
-    return this.#answer(this.#failure === "none" ? this.#noBackendReason() : this.#failure, now);
+    this.#fallBack();
+    this.#giveBudget();
+    this.#conclude(false, now);
+    this.#fallback = fallback;
+    this.#upstream = fallback.upstream;
+    this.#triedHere = false;
+    return this.#start(now);
   }
 
-  #respondFixed(fallback: Fallback): Step {
-    this.fallbackResponse = fallback.respond;
-    this.reason = this.#failure === "none" ? this.#noBackendReason() : this.#failure;
-    this.#giveBudget();
-    this.#state = "over";
-    return "answer";
+  #fallBack(): void {
+    if (!this.#fellBack) this.#owner?.counted("fell-back");
+    this.#fellBack = true;
   }
 
   #noBackendReason(): AnswerReason {
@@ -444,7 +474,12 @@ export class Dispatch implements Waiting {
     for (const backend of this.#upstream.available) {
       if (backend !== this.backend && this.#tried?.has(backend) !== true) return true;
     }
-    return this.#upstream.fallback !== undefined && !this.#fellBack;
+    return this.#upstream.fallback?.upstream !== undefined && !this.#fellBack;
+  }
+
+  /** Being allowed to repeat what failed is not being allowed to do everything twice. */
+  get #mayHedge(): boolean {
+    return this.replayable && mayRepeat(this.#request.method);
   }
 
   get #repeatable(): boolean {
@@ -460,7 +495,8 @@ export class Dispatch implements Waiting {
     } else if (attempt === this.#hedge) this.#hedge = undefined;
     else return false;
     if (attempt.budgeted) attempt.upstream.retry!.budget.give();
-    attempt.upstream.settle(attempt.backend, ofTheBackend(outcome, attempt), now, attempt.permit);
+    const answered = attempt.respondedMs >= 0;
+    attempt.upstream.settle(attempt.backend, ofTheBackend(outcome, attempt), now, attempt.permit, answered);
     return true;
   }
 
@@ -486,7 +522,7 @@ export class Dispatch implements Waiting {
 
   /** What the exchange says of the upstream as a whole, however many attempts it took. */
   #conclude(served: boolean, now: number): void {
-    this.#upstream.throttle?.settled(served, now);
+    if (this.#triedHere) this.#upstream.throttle?.settled(served, now);
   }
 
   #finish(): Step {
@@ -500,8 +536,15 @@ export class Dispatch implements Waiting {
     const reason = why === "deadline" && now >= this.deadlineMs ? "route-timeout" : why;
     this.#state = "over";
     this.#giveBudget();
-    if (this.#failure !== "none") this.#conclude(false, now);
+    this.#conclude(false, now);
     this.reason = reason;
+    const fixed = this.#fallback?.respond ?? this.#upstream.fallback?.respond;
+    // What may have been carried out, and not twice, is not glossed over.
+    const harmless = this.#sent === 0 || mayRepeat(this.#request.method);
+    if (fixed !== undefined && harmless && !NO_BACKENDS_FAULT.has(reason)) {
+      this.#fallBack();
+      this.fallbackResponse = fixed;
+    }
     this.status = statusOf(reason);
     if (this.status === 503) this.retryAfterSeconds = this.#retryAfter(reason, now);
     return "answer";
@@ -519,6 +562,16 @@ function ofTheBackend(outcome: Outcome, { respondedMs }: AttemptTicket): Outcome
   if (outcome.kind !== "success" || respondedMs < 0 || outcome.durationMs === respondedMs) return outcome;
   return { kind: "success", status: outcome.status, durationMs: respondedMs };
 }
+
+/** Shed on purpose, or out of time: no backend is to blame, and the client should know. */
+const NO_BACKENDS_FAULT: ReadonlySet<AnswerReason> = new Set([
+  "queue-full",
+  "queue-timeout",
+  "deadline",
+  "concurrency",
+  "throttled",
+  "route-timeout",
+]);
 
 const TIMEOUT_REASONS = {
   queue: "queue-timeout",

@@ -116,7 +116,9 @@ export function sampleUpstream<Name extends string>(
   });
   upstream.update(backends, 0);
   const changes: string[] = [];
-  upstream.onChange((change) => changes.push(tell(change)));
+  upstream.onChange((change) => {
+    if (change.kind !== "condition") changes.push(tell(change));
+  });
   const byName = Object.fromEntries(backends.map((backend) => [backend.id, backend])) as Record<Name, Backend>;
   return { upstream, backends, counts, alarms, changes, ...byName };
 }

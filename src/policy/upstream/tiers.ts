@@ -76,8 +76,8 @@ export class Tiers {
   }
 
   /**
-   * A backend of the rank whose turn it is that is not in `exclude`. When all of that rank are in `tried`, of the first
-   * other rank that has one: one that has only no room is waited for, as that is what backups are not for.
+   * A backend of the rank whose turn it is that is not in `exclude`, else of another rank that takes traffic now. Those
+   * that take none are only for when all of the rank were `tried`: for want of room backups are not what is meant.
    */
   pick(
     request: PickRequest,
@@ -90,12 +90,20 @@ export class Tiers {
     const due = tiers[this.#rotation.next()];
     if (due === undefined) return undefined;
     const backend = pickFrom(due, request, now, exclude);
-    if (backend !== undefined || due.available.some((each) => tried?.has(each) !== true)) return backend;
-    for (const tier of tiers) {
-      const other = tier === due ? undefined : pickFrom(tier, request, now, exclude);
+    if (backend !== undefined) return backend;
+    const onlyFull = due.available.some((each) => tried?.has(each) !== true);
+    for (const [index, tier] of tiers.entries()) {
+      if (tier === due || (onlyFull && this.#loads.loads[index] === 0)) continue;
+      const other = pickFrom(tier, request, now, exclude);
       if (other !== undefined) return other;
     }
     return undefined;
+  }
+
+  /** Whether a backend may stand in for `full`, which has no room: it is of the same rank, or of one that takes traffic. */
+  serves(backend: Backend, full: Backend): boolean {
+    if (backend.tier === full.tier) return true;
+    return this.#tiers.some(({ rank }, index) => rank === backend.tier && this.#loads.loads[index]! > 0);
   }
 
   /** For the balancer of its rank: how an attempt ended. */

@@ -39,7 +39,7 @@ describe("a backend that stands out", () => {
     const { upstream, a, b, c, changes, alarms } = ejected();
     expect(upstream.available).toEqual([b, c]);
     expect(upstream.stateOf(a)).toEqual({ state: "ejected", reason: "5 failures in a row", since: 0 });
-    expect(upstream.ejectionOf(a)).toEqual({ untilMs: 30_000, reason: "5 failures in a row" });
+    expect(upstream.ejectionOf(a)).toEqual({ untilMs: 30_000, reason: "5 failures in a row", forRow: true });
     expect(alarms).toContain(10_000);
     while (upstream.wakeAtMs <= 30_000) upstream.advance(upstream.wakeAtMs);
     expect(upstream.available).toEqual([a, b, c]);
@@ -115,19 +115,15 @@ describe("a good check", () => {
   });
 });
 
-test("an open circuit is told before an ejection, and what is left of that after", () => {
+test("what opens a circuit does not eject as well: the backend is tried again after the circuit's pause", () => {
   const { upstream, a, changes } = sampleUpstream(
     { a: {}, b: {}, c: {} },
     { ...detecting, circuitBreaker: sampleBreaker },
   );
   for (let n = 0; n < 5; n++) round(upstream, "a", reset);
-  expect([upstream.stateOf(a)?.state, upstream.ejectionOf(a)?.untilMs]).toEqual(["open", 30_000]);
+  expect([upstream.stateOf(a)?.state, upstream.ejectionOf(a)]).toEqual(["open", undefined]);
   while (upstream.wakeAtMs <= 30_000) upstream.advance(upstream.wakeAtMs);
-  expect(changes).toEqual([
-    "a up -> open: 5 failures in a row",
-    "a open -> ejected: 5 failures in a row",
-    "a ejected -> half-open: 5 failures in a row",
-  ]);
+  expect(changes).toEqual(["a up -> open: 5 failures in a row", "a open -> half-open: 5 failures in a row"]);
 });
 
 test("a good check that ends all of an outage, a circuit and an ejection is one change", () => {

@@ -58,6 +58,8 @@ export type UpstreamChange =
       readonly to: BackendState;
       readonly reason: string;
     }
+  /** Its circuit or its ejection may have changed, which makes no difference to its state. */
+  | { readonly kind: "condition"; readonly backend: Backend }
   /** A draining backend has no exchange left; `late`: it still has, and its deadline has passed. */
   | { readonly kind: "drained"; readonly backend: Backend; readonly late: boolean };
 
@@ -74,6 +76,8 @@ export interface UpstreamInit {
   readonly random?: Random;
   /** `advance` should be called at `atMs`, sooner than was said last. May be called often; must not call back. */
   readonly alarm?: (atMs: number) => void;
+  /** A balancer threw at feedback, which no exchange has to fail for. Default: `settle` throws it on, all counts right. */
+  readonly onError?: (error: unknown) => void;
 }
 
 /** An exchange that waits in the queue of its upstream: a dispatch. */
@@ -125,6 +129,7 @@ export class Upstream {
   readonly #tiers: Tiers;
   readonly #random: Random;
   readonly #alarm: ((atMs: number) => void) | undefined;
+  readonly #onError: ((error: unknown) => void) | undefined;
   readonly #isolation: Isolation;
   readonly #breakerKinds: FailureKinds | undefined;
   readonly #detector: OutlierDetector<Backend> | undefined;
@@ -135,14 +140,25 @@ export class Upstream {
   /** No backend had room when it was last looked: that holds until something ends or changes. */
   #full = false;
   #serving = false;
+  /** While those that wait are served because an attempt has ended: where. No other backend needs to be asked then. */
+  #freed: Backend | undefined;
   #wakeAtMs = Number.POSITIVE_INFINITY;
   readonly #without = new Set<Backend>();
 
-  constructor({ name, balancer, makeBalancer, isolation = {}, random = new SeededRandom(0), alarm }: UpstreamInit) {
+  constructor({
+    name,
+    balancer,
+    makeBalancer,
+    isolation = {},
+    random = new SeededRandom(0),
+    alarm,
+    onError,
+  }: UpstreamInit) {
     this.name = name;
     this.#isolation = isolation;
     this.#random = random;
     this.#alarm = alarm;
+    this.#onError = onError;
     let first: Balancer | undefined = balancer;
     this.#tiers = new Tiers(() => {
       const made = first ?? makeBalancer?.();
@@ -153,7 +169,12 @@ export class Upstream {
     const { circuitBreaker, outlierDetection, retry, queue, concurrencyLimit, hedge, throttle } = isolation;
     this.#breakerKinds = circuitBreaker ? new FailureKinds(circuitBreaker.on) : undefined;
     this.#detector = outlierDetection
-      ? new OutlierDetector(outlierDetection, (backend, ejection, now) => this.#ejected(backend, ejection, now))
+      ? new OutlierDetector(
+          outlierDetection,
+          (backend, ejection, now) => this.#ejected(backend, ejection, now),
+          // Down, draining and empty ones count among the members, but do no work: the last that does is not taken out.
+          (backend) => this.#tiers.available.some((other) => other !== backend),
+        )
       : undefined;
     this.retry = retry ? new Retry(retry, random) : undefined;
     this.limit = concurrencyLimit ? new ConcurrencyLimit(concurrencyLimit) : undefined;
@@ -173,7 +194,7 @@ export class Upstream {
     return this.#tiers.available;
   }
 
-  /** Attempts that run in this worker. */
+  /** Attempts of this worker that are not answered yet: what they ask of the backends is their work until then. */
   get running(): number {
     return this.#running;
   }
@@ -192,25 +213,30 @@ export class Upstream {
   update(backends: readonly Backend[], now: number): void {
     const before = this.#members;
     const members = new Map(backends.map((backend) => [backend, before.get(backend) ?? this.#newMember(backend, now)]));
+    // One that is added to others that serve is as cold as one that comes back.
+    for (const [backend, member] of members) if (before.size > 0 && !before.has(backend)) member.backSinceMs = now;
     this.#members = members;
     this.#backends = [...members.keys()];
     if (this.#detector !== undefined) {
       this.#detector.update(this.#backends);
       this.#wakeAt(Math.max(now, this.#detector.wakeAtMs));
     }
+    this.#ramp(now);
     this.#tiers.update([...members.values()]);
+    this.#keepOneServing(now);
     for (const backend of before.keys()) if (!members.has(backend)) this.#tell({ kind: "removed", backend });
     for (const backend of members.keys()) if (!before.has(backend)) this.#tell({ kind: "added", backend });
     this.#roomMade(now);
   }
 
   /** Changes a member's share of new exchanges; 0 gives it none. A RangeError when it is no number from 0 on. */
-  setWeight(backend: Backend, weight: number, now = 0): void {
+  setWeight(backend: Backend, weight: number, now: number): void {
     if (!(weight >= 0 && weight < Infinity)) throw new RangeError(`a weight is a number from 0 on, not ${weight}`);
     const from = backend.weight;
     if (!this.#members.has(backend) || from === weight) return;
     backend.weight = weight;
     this.#tiers.review();
+    this.#keepOneServing(now);
     this.#tell({ kind: "weight", backend, from, to: weight });
     this.#roomMade(now);
   }
@@ -236,7 +262,7 @@ export class Upstream {
    */
   setAdminState(backend: Backend, state: AdminState, reason: string, now: number, drainMs = Infinity): void {
     const member = this.#members.get(backend);
-    if (member === undefined || member.admin === state) return;
+    if (member === undefined || (member.admin === state && state !== "drain")) return;
     member.admin = state;
     member.adminReason = reason;
     member.drainUntilMs = state === "drain" ? now + drainMs : Number.POSITIVE_INFINITY;
@@ -249,11 +275,12 @@ export class Upstream {
 
   /**
    * A check found a member well: one that is ejected may come back. A check that only opens a connection (not `http`)
-   * counts for one that could not be reached; of one that answered badly it says nothing.
+   * counts for one that could not be reached; of one that answered badly it says nothing. And no check says anything of
+   * one that did badly in the statistics: what it does wrong it does now and then.
    */
   checkPassed(backend: Backend, http: boolean, now: number): void {
     const member = this.#members.get(backend);
-    if (member?.ejection === undefined || !(http || member.unreachable)) return;
+    if (member?.ejection === undefined || !(http ? member.ejection.forRow : member.unreachable)) return;
     this.#detector?.checkPassed(backend, now);
   }
 
@@ -274,6 +301,7 @@ export class Upstream {
 
   /** Whether some member is kept out by its circuit alone, and when the first such circuit lets a trial through. */
   nextTrialMs(): number {
+    if (this.#breakerKinds === undefined) return Number.POSITIVE_INFINITY;
     let next = Number.POSITIVE_INFINITY;
     for (const { status, breaker } of this.#members.values()) {
       if (status.state === "half-open") return 0;
@@ -288,6 +316,7 @@ export class Upstream {
    */
   pick(request: PickRequest, now: number, tried?: ReadonlySet<Backend>): Backend | NoBackend {
     if (now >= this.#wakeAtMs && !this.#serving) this.advance(now);
+    if (this.#freed !== undefined) return this.#pickFreed(this.#freed, now, tried);
     if (this.#full) return "full";
     if (this.limit !== undefined && !this.limit.admits(this.#running)) {
       // Where nobody can serve, the fallback need not wait.
@@ -300,10 +329,16 @@ export class Upstream {
   }
 
   /**
-   * The backend has begun to answer. For the trial of a half-open circuit that is enough: a tunnel or a long download
-   * would keep everybody else waiting for its end. Answers with the permit to settle with.
+   * The backend has begun to answer; called once, before {@link settle}. For the concurrency limit and the trial of a
+   * half-open circuit that is the end of it: a tunnel or a long download would keep everybody else waiting for theirs.
+   * Answers with the permit to settle with.
    */
   answered(backend: Backend, permit: Permit, status: number, durationMs: number, now: number): Permit {
+    this.#running--;
+    if (this.limit !== undefined) {
+      this.limit.settled(durationMs, this.#running + 1, status === 503 || status === 429, now);
+      this.#roomMade(now);
+    }
     if (this.#breakerKinds === undefined && this.hedging === undefined) return permit;
     const member = this.#members.get(backend);
     if (member === undefined) return permit;
@@ -319,19 +354,27 @@ export class Upstream {
   }
 
   /** An attempt ended: exactly once for each backend that {@link pick} gave, also when it is no member any more. */
-  settle(backend: Backend, outcome: Outcome, now: number, permit: Permit = 0): void {
+  settle(backend: Backend, outcome: Outcome, now: number, permit: Permit = 0, answered = false): void {
     backend.give();
-    this.#running--;
+    if (!answered) this.#running--;
     try {
       const member = this.#members.get(backend);
       if (member !== undefined) this.#learn(member, outcome, now, permit);
-      const tooMuch = overloaded(outcome);
-      if (tooMuch || outcome.kind === "success") {
-        this.limit?.settled(outcome.durationMs, this.#running + 1, tooMuch, now);
+      if (!answered && (overloaded(outcome) || outcome.kind === "success")) {
+        this.limit?.settled(outcome.durationMs, this.#running + 1, overloaded(outcome), now);
       }
-      this.#tiers.balancerOf(backend)?.settled?.(backend, outcome, now);
+      this.#feedBack(backend, outcome, now);
     } finally {
-      this.#roomMade(now);
+      this.#roomMade(now, backend);
+    }
+  }
+
+  #feedBack(backend: Backend, outcome: Outcome, now: number): void {
+    try {
+      this.#tiers.balancerOf(backend)?.settled?.(backend, outcome, now);
+    } catch (error) {
+      if (this.#onError === undefined) throw error;
+      this.#onError(error);
     }
   }
 
@@ -388,7 +431,7 @@ export class Upstream {
     }
     // Balancers of many backends need not be asked about each: any with room will do.
     for (const backend of this.#tiers.available) {
-      if (backend.tier !== full.tier || without.has(backend)) continue;
+      if (without.has(backend) || !this.#tiers.serves(backend, full)) continue;
       if (backend.take()) return this.#admitted(backend, now);
     }
     if (tried === undefined) {
@@ -397,6 +440,17 @@ export class Upstream {
       this.#wakeAt(now + LOOK_AGAIN_MS);
     }
     return "full";
+  }
+
+  /** For one that waited: only `backend` has room, as nobody would have waited otherwise. */
+  #pickFreed(backend: Backend, now: number, tried: ReadonlySet<Backend> | undefined): Backend | NoBackend {
+    if (tried?.has(backend) || this.#members.get(backend)?.available !== true) return "full";
+    if (this.limit !== undefined && !this.limit.admits(this.#running)) return "full";
+    if (!backend.take()) return "full";
+    this.#freed = undefined;
+    this.#full = true;
+    this.#wakeAt(now + LOOK_AGAIN_MS);
+    return this.#admitted(backend, now);
   }
 
   #admitted(backend: Backend, now: number): Backend {
@@ -414,7 +468,11 @@ export class Upstream {
     this.#judgeBy(member, outcome, now, permit);
     if (outcome.kind !== "cancelled") member.unreachable = couldNotConnect(outcome);
     const detector = this.#detector;
-    if (detector !== undefined && outcome.kind !== "cancelled" && !unattributable(outcome)) {
+    const circuit = member.breaker?.state ?? "closed";
+    if (detector !== undefined && circuit !== "closed") {
+      // The circuit is the judge now, and its pause the shorter one: what led to it is not held against it twice.
+      detector.startAfresh(backend);
+    } else if (detector !== undefined && outcome.kind !== "cancelled" && !unattributable(outcome)) {
       const answered = outcome.kind === "success";
       const kind = !answered || gatewayFailure(outcome) ? "gateway" : outcome.status >= 500 ? "error" : "success";
       detector.settled(backend, kind, answered ? outcome.durationMs : -1, now);
@@ -444,6 +502,7 @@ export class Upstream {
     const reason = member.reasonOf(state, cause);
     if (state === before.state) {
       member.status = { state, reason, since: before.since };
+      this.#tell({ kind: "condition", backend });
       // Permits of a half-open circuit come and go; in panic, what an operator says counts more than that it is down.
       if (state !== "half-open" && !this.#tiers.panic) return;
       this.#tiers.review();
@@ -455,7 +514,19 @@ export class Upstream {
     // Between two states that keep it out, nothing changes for the balancers, unless nobody believes such states.
     if (TAKES_TRAFFIC.has(before.state) || TAKES_TRAFFIC.has(state) || this.#tiers.panic) this.#tiers.review();
     this.#tell({ kind: "state", backend, from: before.state, to: state, reason });
+    this.#keepOneServing(now);
     this.#roomMade(now);
+  }
+
+  /** Better one that did badly than none: when all others are gone, the ejected that would be back first is back now. */
+  #keepOneServing(now: number): void {
+    if (this.#detector === undefined || this.#tiers.available.length > 0) return;
+    let first: Member | undefined;
+    for (const member of this.#members.values()) {
+      if (member.status.state !== "ejected" || member.backend.weight === 0) continue;
+      if (first === undefined || member.ejection!.untilMs < first.ejection!.untilMs) first = member;
+    }
+    if (first !== undefined) this.#detector.checkPassed(first.backend, now);
   }
 
   #cameBack(member: Member, now: number): void {
@@ -493,10 +564,12 @@ export class Upstream {
     this.#tell({ kind: "drained", backend: member.backend, late: member.backend.active > 0 });
   }
 
-  /** Something ended or changed: those that wait may have their turn. */
-  #roomMade(now: number): void {
+  /** Something ended (on `freed`) or changed: those that wait may have their turn. */
+  #roomMade(now: number, freed?: Backend): void {
     this.#full = false;
-    if (this.#serving || this.queue.size === 0) return;
+    if (this.queue.size === 0) return;
+    this.#freed = freed;
+    if (this.#serving) return;
     this.#serving = true;
     try {
       // Each that goes on may end at once and make room again: they are served in this loop, not within each other.
@@ -507,6 +580,7 @@ export class Upstream {
       }
     } finally {
       this.#serving = false;
+      this.#freed = undefined;
     }
   }
 
