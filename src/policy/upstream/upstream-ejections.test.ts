@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { Backend } from "../model/backend.ts";
 import type { Outcome } from "../model/outcome.ts";
 import {
   cancelled,
@@ -85,6 +86,82 @@ describe("a backend that stands out", () => {
   });
 });
 
+describe("the last backend that serves", () => {
+  const away: readonly [string, (upstream: Upstream, backend: Backend) => void][] = [
+    ["down by its checks", (upstream, backend) => upstream.setHealth(backend, false, "connection refused", 0)],
+    ["taken out by an operator", (upstream, backend) => upstream.setAdminState(backend, "down", "set by hand", 0)],
+    ["draining", (upstream, backend) => upstream.setAdminState(backend, "drain", "deploy", 0)],
+    ["without weight", (upstream, backend) => upstream.setWeight(backend, 0, 0)],
+  ];
+
+  test.each(away)("is not taken out while the other is %s, however it does", (_what, takeAway) => {
+    const { upstream, a, b, changes } = sampleUpstream({ a: {}, b: {} }, detecting);
+    takeAway(upstream, b);
+    changes.length = 0;
+    for (let n = 0; n < 20; n++) begun(upstream).ended(success(500), "response", 0);
+    expect(begun(upstream).last).toBe("try a");
+    expect([upstream.available, changes]).toEqual([[a], []]);
+  });
+
+  test("is taken out at its next failure once the other is back", () => {
+    const { upstream, a, b } = sampleUpstream({ a: {}, b: {} }, detecting);
+    upstream.setHealth(b, false, "connection refused", 0);
+    for (let n = 0; n < 8; n++) begun(upstream).ended(reset, "request", 0);
+    upstream.setHealth(b, true, "check passed", 10);
+    expect(upstream.stateOf(a)?.state).toBe("up");
+    round(upstream, "a", reset, 20);
+    expect(upstream.stateOf(a)).toMatchObject({ state: "ejected", reason: "9 failures in a row" });
+  });
+
+  test("may be taken out where a backup can take over", () => {
+    const { upstream, a, b } = sampleUpstream({ a: {}, b: { tier: 1 } }, detecting);
+    for (let n = 0; n < 5; n++) begun(upstream).ended(reset, "request", 0);
+    expect(upstream.stateOf(a)?.state).toBe("ejected");
+    expect(upstream.available).toEqual([b]);
+  });
+
+  test.each(away)("comes back from its ejection when the other is %s later", (_what, takeAway) => {
+    const { upstream, a, b } = sampleUpstream({ a: {}, b: {} }, detecting);
+    for (let n = 0; n < 5; n++) round(upstream, "a", reset);
+    expect(upstream.available).toEqual([b]);
+    takeAway(upstream, b);
+    expect(upstream.stateOf(a)).toMatchObject({ state: "up", reason: "its ejection is over" });
+    expect(begun(upstream, 1).last).toBe("try a");
+  });
+
+  test("comes back when the other is no member any more", () => {
+    const { upstream, a } = sampleUpstream({ a: {}, b: {} }, detecting);
+    for (let n = 0; n < 5; n++) round(upstream, "a", reset);
+    upstream.update([a], 1);
+    expect(upstream.available).toEqual([a]);
+  });
+
+  test("is, of several that are out, the one whose time would have come first; the others stay out", () => {
+    const { upstream, a, b, c, d } = sampleUpstream(
+      { a: {}, b: {}, c: {}, d: {} },
+      { ...detecting, outlierDetection: { ...sampleDetection, maxEjected: 0.5 } },
+    );
+    for (let n = 0; n < 5; n++) round(upstream, "b", reset, 0);
+    for (let n = 0; n < 5; n++) round(upstream, "a", reset, 1_000);
+    upstream.setHealth(c, false, "connection refused", 2_000);
+    expect(upstream.available).toEqual([d]);
+    upstream.setHealth(d, false, "connection refused", 3_000);
+    expect(upstream.available).toEqual([b]);
+    expect(upstream.stateOf(a)?.state).toBe("ejected");
+    upstream.setHealth(b, false, "connection refused", 4_000);
+    expect(upstream.available).toEqual([a]);
+  });
+
+  test("is brought back to those that wait for it", () => {
+    const { upstream, b } = sampleUpstream({ a: {}, b: { limit: 1 } }, detecting);
+    for (let n = 0; n < 5; n++) round(upstream, "a", reset);
+    const [running, waiting] = [begun(upstream), begun(upstream)];
+    expect([running.last, waiting.last]).toEqual(["try b", "wait"]);
+    upstream.setHealth(b, false, "connection refused", 1);
+    expect(waiting.last).toBe("try a");
+  });
+});
+
 describe("a good check", () => {
   test("brings a backend back that answered badly, if it asked for an answer", () => {
     const { upstream, a } = ejected();
@@ -98,6 +175,21 @@ describe("a good check", () => {
     const { upstream, a } = ejected(detecting, failure("connect"));
     upstream.checkPassed(a, false, 1_000);
     expect(upstream.stateOf(a)?.state).toBe("up");
+  });
+
+  test("says nothing of a backend that does badly now and then, however it is asked", () => {
+    const failureShare = { threshold: 0.5, minimumBackends: 3, minimumRequests: 10 };
+    const { upstream, a } = sampleUpstream(
+      { a: {}, b: {}, c: {} },
+      { ...detecting, outlierDetection: { ...sampleDetection, failureShare } },
+    );
+    for (let n = 0; n < 12; n++) round(upstream, "a", n % 4 === 3 ? success() : success(500));
+    upstream.advance(10_000);
+    expect(upstream.ejectionOf(a)).toMatchObject({ untilMs: 40_000, forRow: false });
+    for (const http of [true, false]) upstream.checkPassed(a, http, 15_000);
+    expect(upstream.stateOf(a)?.state).toBe("ejected");
+    while (upstream.wakeAtMs <= 40_000) upstream.advance(upstream.wakeAtMs);
+    expect(upstream.stateOf(a)).toMatchObject({ state: "up", since: 40_000 });
   });
 
   test("that ends an outage brings it back, too", () => {
@@ -124,6 +216,34 @@ test("what opens a circuit does not eject as well: the backend is tried again af
   expect([upstream.stateOf(a)?.state, upstream.ejectionOf(a)]).toEqual(["open", undefined]);
   while (upstream.wakeAtMs <= 30_000) upstream.advance(upstream.wakeAtMs);
   expect(changes).toEqual(["a up -> open: 5 failures in a row", "a open -> half-open: 5 failures in a row"]);
+});
+
+test("where a circuit has judged, no row is held against the backend when it has closed again", () => {
+  const { upstream, a, changes } = sampleUpstream(
+    { a: {}, b: {}, c: {} },
+    { ...detecting, circuitBreaker: { ...sampleBreaker, consecutiveFailures: 4 } },
+  );
+  for (let n = 0; n < 4; n++) round(upstream, "a", reset);
+  while (upstream.stateOf(a)?.state === "open") upstream.advance(upstream.wakeAtMs);
+  const now = upstream.stateOf(a)!.since;
+  round(upstream, "a", success(), now);
+  for (let n = 0; n < 3; n++) round(upstream, "a", reset, now);
+  expect(changes.map((change) => change.replace(/:.*/, ""))).toEqual([
+    "a up -> open",
+    "a open -> half-open",
+    "a half-open -> up",
+  ]);
+});
+
+test("an ejection that ends while its backend is down is told, though the backend stays down", () => {
+  const { upstream, a, b } = ejected();
+  upstream.setHealth(a, false, "connection refused", 10);
+  const told: [string, boolean][] = [];
+  upstream.onChange(({ kind, backend }) => told.push([`${backend.id} ${kind}`, upstream.ejectionOf(a) !== undefined]));
+  while (upstream.wakeAtMs <= 30_000) upstream.advance(upstream.wakeAtMs);
+  expect(told).toEqual([["a condition", false]]);
+  expect(upstream.stateOf(a)?.state).toBe("down");
+  expect(upstream.stateOf(b)?.state).toBe("up");
 });
 
 test("a good check that ends all of an outage, a circuit and an ejection is one change", () => {
