@@ -499,7 +499,6 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
       this.#attempt = attempt;
       this.#second = undefined;
     }
-    this.#requestBody?.forget();
     this.#responding = true;
     this.status = status;
     return attempt.connection!;
@@ -513,6 +512,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
       if (body.written === 0) this.#unbegin();
       return this.#attemptFailed(this.#attempt!, "malformed");
     }
+    if (body.written > 0) this.#requestBody?.forget();
     if (body.done) {
       if (at < to) this.#reusable = false;
       this.#complete();

@@ -12,7 +12,7 @@ import {
   success,
   timeout,
 } from "./samples.ts";
-import type { Isolation } from "./upstream.ts";
+import type { Isolation, Upstream } from "./upstream.ts";
 
 const { begun } = SampleExchange;
 const retrying: Isolation = { retry: sampleRetry, queue: sampleQueue };
@@ -151,6 +151,45 @@ describe("moves", () => {
     expect(exchange.ended(reset, "request", 2)).toBe("wait");
     exchange.woken();
     expect(exchange.last).toBe("try c");
+  });
+});
+
+describe("moves have an end", () => {
+  const many = (count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, n) => [`b${n}`, {}])) as Record<string, object>;
+
+  /** Ends each attempt with `outcome`, before anything is sent, until another step than trying comes. */
+  function failing(exchange: SampleExchange, outcome: Outcome): void {
+    while (exchange.last?.startsWith("try")) exchange.ended(outcome, "nothing", 1);
+  }
+
+  test("of many backends that refuse, ten besides the first are asked; the answer is as the last one failed", () => {
+    const { upstream, backends } = sampleUpstream(many(50), retrying);
+    const exchange = begun(upstream);
+    failing(exchange, failure("connect"));
+    expect(exchange.last).toBe("answer 502 connect");
+    expect(exchange.dispatch.attempts).toBe(11);
+    expect(exchange.events).toHaveLength(10);
+    expect(active(backends).every((count) => count === 0)).toBe(true);
+  });
+
+  test("no more are waited for in vain than the request may be attempted", () => {
+    for (const attempts of [2, 4]) {
+      const { upstream } = sampleUpstream(many(50), withRetry({ attempts }));
+      const exchange = begun(upstream);
+      failing(exchange, timeout("connect"));
+      expect(exchange.last).toBe("answer 504 connect-timeout");
+      expect(exchange.dispatch.attempts).toBe(attempts);
+    }
+  });
+
+  test("one that is waited for in vain costs those that refuse nothing", () => {
+    const { upstream } = sampleUpstream(many(50), retrying);
+    const exchange = begun(upstream);
+    exchange.ended(timeout("connect"), "nothing", 1);
+    for (let n = 0; n < 5; n++) exchange.ended(failure("connect"), "nothing", 1);
+    expect(exchange.last).toMatch("try");
+    expect(exchange.ended(timeout("connect"), "nothing", 2)).toBe("answer 504 connect-timeout");
   });
 });
 
@@ -342,6 +381,103 @@ describe("the budget", () => {
     expect(upstream.queue.size).toBe(0);
     expect(active(backends)).toEqual([0, 0]);
   });
+});
+
+describe("many that wait for the budget", () => {
+  const one = withRetry({ budget: 0, minimumBudget: 1 });
+  const MOST = 256;
+
+  /** How many more may wait for it; they leave again. */
+  function room(upstream: Upstream): number {
+    const retry = upstream.retry!;
+    let joined = 0;
+    while (retry.join()) joined++;
+    for (let n = 0; n < joined; n++) retry.leave();
+    return joined;
+  }
+
+  /** One that holds all of the budget, and others that want a retry, too; they have just heard that there is none. */
+  function crowd(count: number, init: object = {}, queue = sampleQueue) {
+    const sample = sampleUpstream({ a: {}, b: {} }, { ...one, queue });
+    const { upstream } = sample;
+    const holder = begun(upstream);
+    holder.ended(reset, "request", 0);
+    holder.woken();
+    expect(holder.last).toMatch("try");
+    const others = Array.from({ length: count }, () => begun(upstream, 0, "GET", init));
+    for (const exchange of others) exchange.ended(reset, "request", 0);
+    for (const exchange of others) exchange.woken();
+    return { ...sample, holder, others };
+  }
+
+  test("are no more than can be asked again and again: the rest is answered at once, as it failed", () => {
+    const { upstream, others } = crowd(MOST + 40);
+    const waiting = others.filter(({ last }) => last === "wait");
+    const denied = others.filter(({ last }) => last === "answer 502 reset");
+    expect([waiting.length, denied.length]).toEqual([MOST, 40]);
+    expect(denied.every(({ events }) => events.join() === "retry-denied")).toBe(true);
+    expect(room(upstream)).toBe(0);
+  });
+
+  test.each<[string, (one: SampleExchange, holder: SampleExchange, upstream: Upstream) => void]>([
+    ["gets its turn", (one, holder) => (holder.succeeded(20), one.woken())],
+    [
+      "gives up",
+      (one) => {
+        while (one.last === "wait") one.woken();
+      },
+    ],
+    ["is left by its client", (one) => one.dispatch.abandon(20)],
+    [
+      "gets its turn, and finds nobody to go to any more",
+      (one, holder, upstream) => {
+        holder.succeeded(20);
+        for (const backend of upstream.backends) upstream.setHealth(backend, false, "connection refused", 20);
+        one.woken();
+      },
+    ],
+  ])("make room for another when one of them %s", (_how, end) => {
+    const { upstream, others, holder } = crowd(2);
+    expect(room(upstream)).toBe(MOST - 2);
+    end(others[0]!, holder, upstream);
+    expect(room(upstream)).toBe(MOST - 1);
+  });
+
+  test("make room when their deadline passes", () => {
+    const { upstream, others } = crowd(3, { deadlineMs: 100 });
+    for (const exchange of others) while (exchange.last === "wait") exchange.woken();
+    expect(others.map(({ last }) => last)).toEqual(Array(3).fill("answer 504 route-timeout"));
+    expect(room(upstream)).toBe(MOST);
+    expect(upstream.retry?.budget.running).toBe(1);
+  });
+
+  test("leave once, however often they look, and however they end after that", () => {
+    const { upstream, others, holder } = crowd(1);
+    const [waiting] = others;
+    for (let looks = 0; looks < 3; looks++) waiting!.woken();
+    expect(room(upstream)).toBe(MOST - 1);
+    holder.succeeded(60);
+    waiting!.woken();
+    waiting!.ended(reset, "request", 100);
+    waiting!.dispatch.abandon(101);
+    expect(room(upstream)).toBe(MOST);
+    expect(upstream.retry?.budget.running).toBe(0);
+  });
+});
+
+test("a balancer of the user's that throws at feedback does not keep the place in the budget of a dropped response", () => {
+  class Deaf extends RoundRobin {
+    settled() {
+      throw new Error("broken feedback");
+    }
+  }
+  const { upstream, backends } = sampleUpstream({ a: {}, b: {} }, retrying, { balancer: new Deaf() });
+  const exchange = begun(upstream);
+  expect(exchange.dispatch.wantsRetry(503, undefined, 1)).toBe(true);
+  expect(() => exchange.dispatch.ended(success(503), "request", 1)).toThrow("broken feedback");
+  exchange.dispatch.abandon(1); // as who drives it does with an exchange that failed so
+  expect(upstream.retry?.budget.running).toBe(0);
+  expect(active(backends)).toEqual([0, 0]);
 });
 
 describe("the deadline of the exchange", () => {
