@@ -6,6 +6,7 @@ import {
   active,
   cancelled,
   failure,
+  type SampleBackend,
   SampleExchange,
   sampleHedge,
   sampleQueue,
@@ -26,9 +27,9 @@ class Listening extends RoundRobin {
 }
 
 /** An upstream that has answered 20 requests, each after 10 ms, so that hedges follow after about that; now is 1000. */
-function practised(isolation: Isolation = hedging, method = "GET") {
+function practised(isolation: Isolation = hedging, method = "GET", each: SampleBackend = {}) {
   const balancer = new Listening();
-  const sample = sampleUpstream({ a: {}, b: {} }, isolation, { balancer });
+  const sample = sampleUpstream({ a: each, b: each }, isolation, { balancer });
   const { upstream } = sample;
   for (let n = 0; n < 20; n++) begun(upstream, 990).succeeded(1_000);
   balancer.heard.length = 0;
@@ -66,6 +67,31 @@ describe("a second attempt", () => {
     const { dispatch } = practised(hedging, "POST");
     expect(dispatch.hedgeAtMs).toBe(Number.POSITIVE_INFINITY);
     expect(dispatch.hedge(1_100)).toBe(false);
+  });
+
+  test("is not planned for what may be repeated only when it has failed: nobody wants every slow order twice", () => {
+    const { dispatch } = practised({ ...hedging, retry: { ...sampleRetry, unsafeMethods: true } }, "POST");
+    expect(dispatch.mayRetry).toBe(true);
+    expect(dispatch.hedgeAtMs).toBe(Number.POSITIVE_INFINITY);
+    expect(dispatch.hedge(1_100)).toBe(false);
+  });
+
+  test("that finds no room, or a balancer that throws, costs nothing of the budget", () => {
+    const isolation = { ...hedging, hedge: { ...sampleHedge, budget: 0.05 } };
+    const { dispatch, first, backends, counts, upstream, balancer } = practised(isolation, "GET", { limit: 1 });
+    const [other] = backends.filter((backend) => backend !== first.backend);
+    expect(upstream.hedging?.affordable).toBe(true);
+    const at = dispatch.hedgeAtMs;
+    balancer.pick = () => {
+      throw new Error("broken");
+    };
+    expect(() => dispatch.hedge(at)).toThrow("broken");
+    Reflect.deleteProperty(balancer, "pick");
+    dispatch.hedgeAtMs = at;
+    counts.takeActive(other!.slot, 1); // by another worker
+    expect(dispatch.hedge(at)).toBe(false);
+    expect(counts.active(other!.slot)).toBe(1);
+    expect(upstream.hedging?.affordable).toBe(true);
   });
 
   test("is not made once the body of the request is gone", () => {
@@ -247,6 +273,61 @@ describe("of two attempts", () => {
     expect(() => dispatch.abandon(at + 1)).toThrow("broken");
     expect(active(backends)).toEqual([0, 0]);
     expect(upstream.running).toBe(0);
+  });
+});
+
+describe("a balancer of the user's that throws at feedback", () => {
+  /** A hedged exchange whose balancer throws from now on; the upstream has somewhere to report that to, or not. */
+  function deaf(reported: boolean) {
+    const balancer = new Listening();
+    const errors: unknown[] = [];
+    const onError = (error: unknown) => errors.push(error);
+    const sample = sampleUpstream({ a: {}, b: {} }, hedging, { balancer, ...(reported ? { onError } : {}) });
+    for (let n = 0; n < 20; n++) begun(sample.upstream, 990).succeeded(1_000);
+    const exchange = begun(sample.upstream, 1_000);
+    const { dispatch } = exchange;
+    const first = dispatch.attempt!;
+    const at = dispatch.hedgeAtMs;
+    expect(dispatch.hedge(at)).toBe(true);
+    balancer.settled = () => {
+      throw new Error("broken feedback");
+    };
+    return { ...sample, exchange, dispatch, first, second: dispatch.attempt!, at, errors };
+  }
+
+  test("is reported, and costs no exchange its answer, whichever attempt it was about", () => {
+    for (const firstWins of [true, false]) {
+      const { dispatch, exchange, first, second, at, errors, backends, upstream } = deaf(true);
+      const [winner, loser] = firstWins ? [first, second] : [second, first];
+      expect(dispatch.responded(200, at + 1, winner)).toBe(loser);
+      expect(exchange.ended({ kind: "success", status: 200, durationMs: 2 }, "response", at + 2, winner)).toBe("done");
+      expect(errors).toEqual([new Error("broken feedback"), new Error("broken feedback")]);
+      expect([active(backends), upstream.running]).toEqual([[0, 0], 0]);
+    }
+  });
+
+  test("is reported when the one breaks, and the other still answers", () => {
+    const { dispatch, exchange, first, second, at, errors, backends } = deaf(true);
+    expect(exchange.ended(failure("reset"), "request", at + 1, first)).toBe("wait");
+    dispatch.responded(200, at + 2, second);
+    expect(exchange.ended({ kind: "success", status: 200, durationMs: 2 }, "response", at + 3, second)).toBe("done");
+    expect(errors).toHaveLength(2);
+    expect(active(backends)).toEqual([0, 0]);
+  });
+
+  test("is reported when the client leaves", () => {
+    const { dispatch, at, errors, backends, upstream } = deaf(true);
+    dispatch.abandon(at + 1);
+    expect(errors).toHaveLength(2);
+    expect([active(backends), upstream.running]).toEqual([[0, 0], 0]);
+  });
+
+  test("with nobody to report it to, what runs beside it can still be given up, and all is counted off", () => {
+    const { dispatch, first, at, backends, upstream } = deaf(false);
+    expect(() => dispatch.ended(failure("reset"), "request", at + 1, first)).toThrow("broken feedback");
+    expect(() => dispatch.abandon(at + 1)).toThrow("broken feedback");
+    expect([active(backends), upstream.running]).toEqual([[0, 0], 0]);
+    expect(dispatch.ended(failure("reset"), "request", at + 2, dispatch.attempt!)).toBe("done");
   });
 });
 
