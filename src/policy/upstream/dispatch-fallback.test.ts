@@ -1,4 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { RoundRobin } from "../balance/round-robin.ts";
+import type { Outcome } from "../model/outcome.ts";
+import type { AnswerReason } from "./dispatch.ts";
 import {
   active,
   failure,
@@ -8,6 +11,7 @@ import {
   sampleRetry,
   sampleUpstream,
   success,
+  timeout,
 } from "./samples.ts";
 import type { Isolation } from "./upstream.ts";
 
@@ -81,6 +85,89 @@ describe("when no backend is left to try", () => {
     expect(begun(upstream, 3).log).toEqual(["respond sorry"]);
   });
 
+  describe("a fixed response stands for", () => {
+    /** One backend, and a fixed response behind it. */
+    function apologetic(options: Isolation = isolation) {
+      const sample = sampleUpstream({ a: { limit: 1 } }, options);
+      sample.upstream.fallback = { respond: "sorry" };
+      return sample;
+    }
+
+    test.each<[string, Outcome, AnswerReason]>([
+      ["broke", failure("reset"), "reset"],
+      ["sent what is no HTTP", failure("malformed"), "malformed"],
+      ["took too long", timeout("response"), "response-timeout"],
+    ])("the failure of a backend that %s, be it that nothing is ever tried again", (_what, outcome, reason) => {
+      for (const retry of [sampleRetry, false] as const) {
+        const exchange = begun(apologetic({ retry }).upstream);
+        expect(exchange.ended(outcome, "request", 1)).toBe("respond sorry");
+        expect(exchange.dispatch.reason).toBe(reason);
+        expect(exchange.events).toEqual(["fell-back"]);
+      }
+    });
+
+    test("a POST of which nothing was sent, not for one that may have been carried out", () => {
+      const { upstream } = apologetic();
+      expect(begun(upstream, 0, "POST").ended(failure("connect"), "nothing", 1)).toBe("respond sorry");
+      const sent = begun(upstream, 0, "POST");
+      expect(sent.ended(failure("reset"), "request", 1)).toBe("answer 502 reset");
+      expect(sent.events).toEqual([]);
+      const late = begun(upstream, 0, "POST");
+      expect(late.ended(timeout("response"), "request", 1)).toBe("answer 504 response-timeout");
+    });
+
+    test("the last of two failures", () => {
+      const { upstream } = sampleUpstream({ a: {}, b: {} }, isolation);
+      upstream.fallback = { respond: "sorry" };
+      const exchange = begun(upstream);
+      exchange.ended(failure("reset"), "request", 1);
+      exchange.woken();
+      expect(exchange.ended(failure("reset"), "request", 30)).toBe("respond sorry");
+      expect(exchange.events).toEqual(["retried", "fell-back"]);
+      expect(upstream.retry?.budget.running).toBe(0);
+    });
+
+    test("the failure of the upstream that took over, without retries, too", () => {
+      const { upstream, spare, a, b } = withSpare({ queue: sampleQueue });
+      upstream.fallback = { upstream: spare, respond: "sorry" };
+      for (const backend of [a, b]) upstream.setHealth(backend, false, "connection refused", 0);
+      const exchange = begun(upstream);
+      expect(exchange.ended(failure("reset"), "request", 1)).toBe("respond sorry");
+      expect(exchange.events).toEqual(["fell-back"]);
+      expect(begun(upstream, 2, "POST").ended(failure("reset"), "request", 3)).toBe("answer 502 reset");
+    });
+
+    test("nothing that is shed on purpose: its client should know", () => {
+      const full = apologetic({ queue: { ...sampleQueue, max: 1 } }).upstream;
+      const [, waiting, refused] = [begun(full), begun(full), begun(full)];
+      expect(refused.last).toBe("answer 503 queue-full");
+      while (waiting.last === "wait") full.advance(full.wakeAtMs);
+      expect(waiting.last).toBe("answer 503 queue-timeout");
+      expect([...refused.events, ...waiting.events]).toEqual([]);
+
+      const { upstream } = apologetic({ concurrencyLimit: { initial: 1, min: 1, max: 1 } });
+      begun(upstream);
+      expect(begun(upstream).last).toBe("answer 503 concurrency");
+    });
+
+    test("no exchange whose time is over", () => {
+      const { upstream } = sampleUpstream({ a: {}, b: {} }, isolation);
+      upstream.fallback = { respond: "sorry" };
+      const exchange = begun(upstream, 0, "GET", { deadlineMs: 20 });
+      exchange.ended(failure("reset"), "request", 10);
+      exchange.woken();
+      expect(exchange.last).toBe("answer 504 route-timeout");
+      expect(exchange.events).toEqual([]);
+    });
+
+    test("nothing that a backend has answered itself", () => {
+      const exchange = begun(apologetic().upstream);
+      expect(exchange.dispatch.wantsRetry(503, undefined, 1)).toBe(false);
+      expect(exchange.succeeded(1, 503)).toBe("done");
+      expect(exchange.events).toEqual([]);
+    });
+  });
+
   test("a fallback of the fallback is not asked: two upstreams that name each other end", () => {
     const { upstream, spare, a, b, c } = withSpare();
     spare.fallback = { upstream };
@@ -139,6 +226,32 @@ describe("in the fallback upstream", () => {
     expect([web.a.active, other.c.active]).toEqual([0, 0]);
   });
 
+  test("a balancer that throws fails its exchange alone, also when that comes there from the other's queue", () => {
+    class Broken extends RoundRobin {
+      override pick(): never {
+        throw new Error("broken");
+      }
+    }
+    const web = sampleUpstream({ a: { limit: 1 }, b: {} }, isolation);
+    const other = sampleUpstream({ c: {} }, isolation, { balancer: new Broken() });
+    web.upstream.fallback = { upstream: other.upstream };
+    web.upstream.setHealth(web.b, false, "connection refused", 0);
+    const running = begun(web.upstream);
+    const waiting = [1, 2].map(() => begun(web.upstream));
+    expect(waiting.map(({ last }) => last)).toEqual(["wait", "wait"]);
+    // Neither the one who says so nor a timer hears of it.
+    web.upstream.setHealth(web.a, false, "connection refused", 1);
+    for (const exchange of waiting) {
+      expect(exchange.errors).toEqual([new Error("broken")]);
+      expect(exchange.log).toEqual(["wait"]);
+      expect(exchange.dispatch.wake(5)).toBe("done");
+    }
+    expect([web.upstream.queue.size, other.upstream.queue.size, other.upstream.running]).toEqual([0, 0, 0]);
+    expect(() => begun(web.upstream, 2)).toThrow("broken");
+    running.succeeded(3);
+    expect(active([web.a, other.c])).toEqual([0, 0]);
+  });
+
   test("a retry is charged to its own budget", () => {
     const own = sampleUpstream({ c: {}, d: {} }, { retry: { ...sampleRetry, budget: 0, minimumBudget: 1 } });
     const { upstream, a, b } = withSpare();
@@ -176,6 +289,15 @@ describe("throttle", () => {
       begun(upstream).dispatch.abandon(1);
     }
     expect(upstream.throttle?.refusalProbability(2)).toBe(0);
+  });
+
+  test("of the upstream that takes over does not learn from the exchanges that it never had", () => {
+    const web = sampleUpstream({ a: {} }, { retry: sampleRetry });
+    const other = sampleUpstream({ c: {} }, throttled, { name: "spare" });
+    web.upstream.fallback = { upstream: other.upstream };
+    other.upstream.setHealth(other.c, false, "connection refused", 0);
+    for (let n = 0; n < 20; n++) begun(web.upstream).ended(failure("connect"), "nothing", 1);
+    expect(other.upstream.throttle?.refusalProbability(2)).toBe(0);
   });
 
   test("counts exchanges, not attempts: what another backend made good is no failure", () => {
