@@ -1,7 +1,17 @@
 import { describe, expect, test } from "vitest";
+import { RoundRobin } from "../balance/round-robin.ts";
 import { sampleBackends } from "../balance/samples.ts";
 import type { Backend } from "../model/backend.ts";
-import { active, failure, SampleExchange, sampleQueue, sampleRetry, sampleUpstream, timeout } from "./samples.ts";
+import {
+  active,
+  cancelled,
+  failure,
+  SampleExchange,
+  sampleQueue,
+  sampleRetry,
+  sampleUpstream,
+  timeout,
+} from "./samples.ts";
 import type { Isolation } from "./upstream.ts";
 
 const { begun } = SampleExchange;
@@ -236,6 +246,81 @@ describe("an exchange that moves or is retried", () => {
   });
 });
 
+/** Counts how often it is asked. */
+class Counting extends RoundRobin {
+  picks = 0;
+  override pick(...args: Parameters<RoundRobin["pick"]>) {
+    this.picks++;
+    return super.pick(...args);
+  }
+}
+
+describe("a place that becomes free", () => {
+  test("goes to the next that waits, and no balancer is asked, however many wait", () => {
+    const names = Array.from({ length: 30 }, (_, n) => `b${n}`);
+    const specs: Record<string, object> = Object.fromEntries(names.map((name) => [name, { limit: 1 }]));
+    const balancer = new Counting();
+    const { upstream, backends } = sampleUpstream(specs, queued, { balancer });
+    const running = names.map(() => begun(upstream));
+    const waiting = Array.from({ length: 40 }, () => begun(upstream));
+    expect(waiting.every(({ last }) => last === "wait")).toBe(true);
+    balancer.picks = 0;
+    for (const exchange of running.slice(0, 20)) {
+      const freed = exchange.dispatch.backend!.id;
+      exchange.succeeded(1);
+      expect(waiting.shift()!.last).toBe(`try ${freed}`);
+    }
+    expect(balancer.picks).toBe(0);
+    expect(active(backends)).toEqual(Array(30).fill(1));
+  });
+
+  test("goes to the next one when who waits first has been there before; that one waits for another place", () => {
+    const balancer = new Counting();
+    const { upstream, a, b } = sampleUpstream({ a: { limit: 1 }, b: { limit: 1 } }, queued, { balancer });
+    const [first, other] = [begun(upstream), begun(upstream)];
+    // It leaves a for want of a connection, and waits for b; others take a.
+    expect(first.ended(failure("connect"), "nothing", 1)).toBe("wait");
+    const onA = begun(upstream, 2);
+    const next = begun(upstream, 2);
+    expect([onA.last, next.last]).toEqual(["try a", "wait"]);
+    balancer.picks = 0;
+    onA.succeeded(3);
+    expect([first.last, next.last]).toEqual(["wait", "try a"]);
+    other.succeeded(4);
+    expect(first.last).toBe("try b");
+    expect(balancer.picks).toBe(0);
+    for (const exchange of [first, next]) exchange.succeeded(5);
+    expect(active([a, b])).toEqual([0, 0]);
+  });
+
+  test("on a backend that takes no more requests goes to nobody", () => {
+    const { upstream, a, b } = sampleUpstream({ a: { limit: 1 }, b: { limit: 1 } }, queued);
+    const [onA, onB] = [begun(upstream), begun(upstream)];
+    upstream.setAdminState(a, "drain", "deploy", 1);
+    const waiting = begun(upstream, 2);
+    onA.succeeded(3);
+    expect(waiting.last).toBe("wait");
+    onB.succeeded(4);
+    expect(waiting.last).toBe("try b");
+    expect(active([a, b])).toEqual([0, 1]);
+  });
+
+  test("serves those whose exchanges end at once, one after the other, all of them", () => {
+    const { upstream, a, first } = busy();
+    const waiting = Array.from({ length: 500 }, () => begun(upstream));
+    // Each ends within the call that lets it begin, as one does whose connection cannot be had.
+    for (const exchange of waiting) {
+      exchange.proceed = (step) => {
+        SampleExchange.prototype.proceed.call(exchange, step);
+        if (step === "try") exchange.succeeded(1);
+      };
+    }
+    first.succeeded(1);
+    expect(waiting.every(({ last }) => last === "done")).toBe(true);
+    expect([a.active, upstream.queue.size, upstream.running]).toEqual([0, 0, 0]);
+  });
+});
+
 describe("concurrencyLimit", () => {
   const limited: Isolation = { concurrencyLimit: { initial: 2, min: 2, max: 2 } };
 
@@ -255,6 +340,43 @@ describe("concurrencyLimit", () => {
     expect(begun(upstream).last).toBe("answer 503 concurrency");
     first.succeeded(1);
     expect(third.last).toBe("try a");
+  });
+
+  test("is about answers, not about what follows: a WebSocket or an unfinished download holds no place", () => {
+    const { upstream, a, b } = sampleUpstream({ a: {}, b: {} }, limited);
+    const long = [];
+    for (let n = 0; n < 20; n++) {
+      const exchange = begun(upstream, n);
+      expect(exchange.last).toMatch("try");
+      exchange.dispatch.responded(n % 2 === 0 ? 101 : 200, n, exchange.dispatch.attempt);
+      long.push(exchange);
+    }
+    expect([upstream.running, active([a, b])]).toEqual([0, [10, 10]]);
+    const [first, second, third] = [begun(upstream, 30), begun(upstream, 30), begun(upstream, 30)];
+    expect([first.last, second.last, third.last]).toEqual(["try a", "try b", "answer 503 concurrency"]);
+    // Their end gives no place back for a second time.
+    for (const exchange of long) exchange.ended(cancelled, "response", 40);
+    expect(upstream.running).toBe(2);
+    expect(begun(upstream, 41).last).toBe("answer 503 concurrency");
+    for (const exchange of [first, second]) exchange.succeeded(50);
+    expect([upstream.running, active([a, b])]).toEqual([0, [0, 0]]);
+  });
+
+  test("lets the next one go when a response begins, not when it ends", () => {
+    const { upstream } = sampleUpstream({ a: {} }, { ...limited, queue: sampleQueue });
+    const [first, , third] = [begun(upstream), begun(upstream), begun(upstream)];
+    expect(third.last).toBe("wait");
+    first.dispatch.responded(200, 5, first.dispatch.attempt);
+    expect(third.last).toBe("try a");
+  });
+
+  test("is no share for the retry budget either: what only goes on being sent asks for no retries", () => {
+    const { upstream } = sampleUpstream({ a: {}, b: {} }, queued);
+    for (let n = 0; n < 100; n++) {
+      const exchange = begun(upstream);
+      exchange.dispatch.responded(101, 1, exchange.dispatch.attempt);
+    }
+    expect(upstream.active).toBe(0);
   });
 
   test("nobody waits for it where there is no backend to go to", () => {
