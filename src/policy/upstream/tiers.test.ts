@@ -49,6 +49,38 @@ describe("backups", () => {
     expect(shares(sample)).toEqual([0, 100]);
   });
 
+  test("that take a share already serve when the rank whose turn it is has no room, and the other way round", () => {
+    const { upstream, a, b, c } = sampleUpstream({ a: { limit: 1 }, b: {}, c: { tier: 1, limit: 5 } }, isolation);
+    upstream.setHealth(b, false, "connection refused", 0);
+    // Seven of ten are meant for a.
+    const log = Array.from({ length: 6 }, () => begun(upstream).last);
+    expect(log.toSorted()).toEqual(["try a", ...Array(5).fill("try c")]);
+    expect(begun(upstream).last).toBe("wait");
+    expect([a.active, b.active, c.active]).toEqual([1, 0, 5]);
+  });
+
+  test("that take a share give all the room there is, however many backends are full", () => {
+    const names = Array.from({ length: 12 }, (_, n) => `a${n}`);
+    const spares = Array.from({ length: 12 }, (_, n) => `c${n}`);
+    const specs: Record<string, object> = {
+      ...Object.fromEntries(names.map((name) => [name, { limit: 1 }])),
+      ...Object.fromEntries(spares.map((name) => [name, { limit: 1, tier: 1 }])),
+    };
+    const { upstream, backends } = sampleUpstream(specs, isolation);
+    for (const backend of backends.slice(0, 6)) upstream.setHealth(backend, false, "connection refused", 0);
+    const log = Array.from({ length: 18 }, () => begun(upstream).last);
+    expect(log.every((step) => step?.startsWith("try"))).toBe(true);
+    expect(begun(upstream).last).toBe("wait");
+  });
+
+  test("that take no share are not used, whatever the rank before them lacks", () => {
+    const { upstream, a, d } = sampleUpstream({ a: { limit: 1 }, b: {}, c: { tier: 1, limit: 1 }, d: { tier: 2 } });
+    upstream.setHealth(upstream.backends[1]!, false, "connection refused", 0);
+    const log = Array.from({ length: 10 }, () => begun(upstream).last);
+    expect(log.filter((step) => step?.startsWith("try"))).toHaveLength(2);
+    expect([a.active, d.active]).toEqual([1, 0]);
+  });
+
   test("do not serve for want of room: that is waited for", () => {
     const { upstream, c } = sampleUpstream({ a: { limit: 1 }, b: { limit: 1 }, c: { tier: 1 } }, isolation);
     const running = [1, 2].map(() => begun(upstream));
