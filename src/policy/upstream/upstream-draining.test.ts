@@ -70,6 +70,32 @@ describe("a drain", () => {
     expect(upstream.wakeAtMs).toBe(Number.POSITIVE_INFINITY);
   });
 
+  test("can be given more time, or less, while it goes on", () => {
+    for (const [drainMs, endsMs] of [
+      [60_000, 60_020],
+      [100, 120],
+    ] as const) {
+      const { upstream, a, onA, changes } = running();
+      upstream.setAdminState(a, "drain", "deploy", 10, 30_000);
+      upstream.setAdminState(a, "drain", "deploy, again", 20, drainMs);
+      expect(upstream.stateOf(a)).toEqual({ state: "draining", reason: "deploy, again", since: 10 });
+      while (upstream.wakeAtMs < endsMs) upstream.advance(upstream.wakeAtMs);
+      expect(changes).toEqual(["a up -> draining: deploy"]);
+      upstream.advance(endsMs);
+      expect(changes).toEqual(["a up -> draining: deploy", "a did not drain in time"]);
+      onA.succeeded(100_000);
+      expect(changes).toHaveLength(2);
+    }
+  });
+
+  test("that is asked for again when it has ended is told of again", () => {
+    const { upstream, a, onA, changes } = running();
+    upstream.setAdminState(a, "drain", "deploy", 10, 30_000);
+    onA.succeeded(20);
+    upstream.setAdminState(a, "drain", "deploy, again", 30, 30_000);
+    expect(changes).toEqual(["a up -> draining: deploy", "a drained", "a drained"]);
+  });
+
   test("that is called off tells nothing more, and a second one is told anew", () => {
     const { upstream, a, onA, changes } = running();
     upstream.setAdminState(a, "drain", "deploy", 10, 30_000);
