@@ -100,6 +100,44 @@ describe("a backend that comes back", () => {
   });
 });
 
+describe("a backend that is added", () => {
+  test("to others that serve begins slowly, as one that comes back does", () => {
+    const { upstream, a, b, backends } = sampleUpstream({ a: {}, b: {} }, starting);
+    const [c] = sampleBackends({ c: 1 }) as [Backend];
+    upstream.update([...backends, c], 1_000);
+    expect([a, b, c].map(({ share }) => share)).toEqual([1, 1, 0.1]);
+    while (upstream.wakeAtMs <= 1_000 + 15_000) upstream.advance(upstream.wakeAtMs);
+    expect(c.share).toBeCloseTo(0.5);
+    while (upstream.wakeAtMs !== Number.POSITIVE_INFINITY) upstream.advance(upstream.wakeAtMs);
+    expect(c.share).toBe(1);
+  });
+
+  test("leaves those that stay as they are, and an update without news changes nothing", () => {
+    const { upstream, a, b } = recovering();
+    const [c] = sampleBackends({ c: 1 }) as [Backend];
+    while (upstream.wakeAtMs <= 16_000) upstream.advance(upstream.wakeAtMs);
+    upstream.update([a, b, c], 16_000);
+    expect(a.share).toBeCloseTo(0.5);
+    upstream.update([a, b, c], 17_500);
+    expect([b.share, c.share]).toEqual([1, 0.1]);
+  });
+
+  test("where all others are away has its whole weight", () => {
+    const { upstream, a, b, backends } = sampleUpstream({ a: {}, b: {} }, starting);
+    const [c] = sampleBackends({ c: 1 }) as [Backend];
+    for (const backend of [a, b]) upstream.setHealth(backend, false, "connection refused", 0);
+    upstream.update([...backends, c], 1_000);
+    expect(c.share).toBe(1);
+  });
+
+  test("has its whole weight where no slow start is configured", () => {
+    const { upstream, backends } = sampleUpstream({ a: {} });
+    const [c] = sampleBackends({ c: 1 }) as [Backend];
+    upstream.update([...backends, c], 1_000);
+    expect(c.share).toBe(1);
+  });
+});
+
 describe("where nobody can take what another is spared", () => {
   test("all that are new have their whole weight: after an outage of all of them", () => {
     const { upstream, a, b } = sampleUpstream({ a: {}, b: {} }, starting);
