@@ -235,6 +235,22 @@ describe("the balancer", () => {
     expect(a.active).toBe(0);
   });
 
+  test("that throws at feedback is reported where somebody listens, and costs nobody anything", () => {
+    class Deaf extends RoundRobin {
+      settled() {
+        throw new Error("broken feedback");
+      }
+    }
+    const [a] = sampleBackends({ a: 1 }) as [Backend];
+    const errors: unknown[] = [];
+    const upstream = new Upstream({ name: "web", balancer: new Deaf(), onError: (error) => errors.push(error) });
+    upstream.update([a], 0);
+    upstream.pick(request, 0);
+    upstream.settle(a, success(), 1);
+    expect(errors).toEqual([new Error("broken feedback")]);
+    expect([a.active, upstream.running]).toEqual([0, 0]);
+  });
+
   test("that forgets what is excluded is not followed", () => {
     class Forgetful extends RoundRobin {
       override pick() {
