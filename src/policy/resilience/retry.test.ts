@@ -99,3 +99,12 @@ test("the budget is that of the options", () => {
   const { budget } = retryWith({ budget: 0.5, minimumBudget: 1 });
   expect([budget.take(4), budget.take(4), budget.take(4)]).toEqual([true, true, false]);
 });
+
+test("so many may wait for the budget at a time, and another one for each that leaves", () => {
+  const retry = retryWith();
+  for (let n = 0; n < 256; n++) expect(retry.join()).toBe(true);
+  expect(retry.join()).toBe(false);
+  expect(retry.join()).toBe(false);
+  retry.leave();
+  expect([retry.join(), retry.join()]).toEqual([true, false]);
+});
