@@ -674,3 +674,44 @@ test("with every detector on: never more out than allowed, never one twice, and 
     "p# of # ms, the median of all is # ms",
   ]);
 });
+
+test("a host that others cannot spare is not ejected, and is at its next failure once they can", () => {
+  let spare = false;
+  const log: string[] = [];
+  const [a, b] = [{ name: "a" }, { name: "b" }];
+  const detector = new OutlierDetector<Host>(
+    defaults,
+    (host, ejection) => log.push(`${host.name} ${ejection?.reason}`),
+    (host) => {
+      expect(host).toBe(a);
+      return spare;
+    },
+  );
+  detector.update([a, b]);
+  for (let n = 0; n < 7; n++) detector.settled(a, "error", 1, 0);
+  expect([log, detector.ejections]).toEqual([[], 0]);
+  spare = true;
+  detector.settled(a, "error", 1, 0);
+  expect(log).toEqual(["a 8 failures in a row"]);
+});
+
+test("a host that starts afresh has no failures behind it, neither in a row nor in the statistics", () => {
+  const failureShare = { threshold: 0.5, minimumBackends: 3, minimumRequests: 10 };
+  const bench = new Bench("abc", { successRate: false, failureShare });
+  for (const name of "abc") bench.traffic(name, 20, name === "a" ? 0.6 : 0);
+  bench.attempts("a", "+5555");
+  bench.detector.startAfresh(bench.host("a"));
+  bench.attempts("a", "5555");
+  bench.until(10_000);
+  expect(bench.log).toEqual([]);
+  bench.attempts("a", "5");
+  expect(bench.log).toEqual(["a out 10000"]);
+});
+
+test("a host that is out, or nobody knows, does not start afresh: its ejection runs on", () => {
+  const bench = new Bench("abc");
+  bench.attempts("a", "55555");
+  bench.detector.startAfresh(bench.host("a"));
+  bench.detector.startAfresh(bench.host("z"));
+  expect(bench.detector.ejection(bench.host("a"))?.untilMs).toBe(30_000);
+});
