@@ -406,7 +406,11 @@ export class ClientSession implements ConnectionHandler {
     this.#awaitRequest();
     if (this.#consuming) return;
     // Not at once: when many exchanges end in the same moment, each would begin its client's next one within the others.
-    if (this.#stash !== undefined) this.connection.later(() => this.takeStash());
+    if (this.#stash !== undefined) {
+      this.#stashPaused = true;
+      this.connection.pause();
+      this.connection.later(() => this.takeStash());
+    }
     this.#closeIfLast();
   }
 

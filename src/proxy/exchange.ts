@@ -22,6 +22,8 @@ import { type FixedResponse, RESPONSE_LIMITS, type UpstreamRuntime } from "./ups
 
 /** A body up to this size that came whole with its head is written with it, as one string. */
 const WHOLE_BODY_BYTES = 64 * 1024;
+/** A backend that had so long has had its chance, however little time its client had given. */
+const FAIR_MS = 1_000;
 const RETRY_AFTER = /(?:^|\r\n)retry-after:([^\r]*)/i;
 /** What is written down of an exchange whose client left before it was answered; nobody is sent it. */
 const CLIENT_LEFT = 499;
@@ -396,9 +398,10 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
     // Who was waited for? A client that sends or reads slowly, or gave too little time, says nothing of the backend.
     const body = this.#requestBody;
     const clientsFault = (this.requestUnread && body?.blocked !== true) || this.#responseBody?.blocked === true;
-    const late = this.#attempt === undefined || clientsFault || !this.#routesDeadline;
-    if (late) this.#services.stripe.timeout("route");
-    this.#dropAttempt(late ? "cancelled" : "timeout");
+    const fair = this.#routesDeadline || (this.#attempt?.elapsedMs ?? 0) >= FAIR_MS;
+    const backendsFault = this.#attempt !== undefined && fair && !clientsFault;
+    if (!backendsFault) this.#services.stripe.timeout("route");
+    this.#dropAttempt(backendsFault ? "timeout" : "cancelled");
     if (cut) this.#cut("route-timeout");
     else this.#answer(504, "route-timeout", { because: "route-timeout" });
   }

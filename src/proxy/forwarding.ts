@@ -62,6 +62,7 @@ export function clientOf(head: RequestHead, peer: string, trust: Trust): string 
 
 /** Some proxies write ports: `192.0.2.1:1234`, `[2001:db8::1]:1234`. What is no address at all says nothing. */
 function withoutPort(text: string): string {
+  if (/^::ffff:[0-9.]+$/i.test(text)) return text.slice(7);
   const bytes = Buffer.from(text, "latin1");
   if (text.startsWith("[")) return isHost(bytes, 0, bytes.length) ? text.slice(1, text.indexOf("]")) : "";
   if (/^[0-9.]+(:\d+)?$/.test(text)) return text.replace(/:\d+$/, "");

@@ -1,4 +1,5 @@
-const GROUPS = 8;
+/** An IPv4 address at the end takes the place of two. */
+const groupsOf = (address: string): number => (address.includes(".") ? 7 : 8);
 const NETWORK_GROUPS = 4;
 
 /**
@@ -11,8 +12,12 @@ export function networkOf(address: string | undefined): string | undefined {
   const groups = head === "" ? [] : head.split(":");
   if (tail !== undefined) {
     const behind = tail === "" ? [] : tail.split(":");
-    while (groups.length < GROUPS - behind.length) groups.push("0");
+    while (groups.length < groupsOf(address) - behind.length) groups.push("0");
     groups.push(...behind);
+  }
+  // Some write IPv4 addresses so: ::ffff:192.0.2.1 is 192.0.2.1.
+  if (groups.slice(0, 5).every((group) => Number.parseInt(group, 16) === 0) && /^ffff$/i.test(groups[5] ?? "")) {
+    return groups.slice(6).join(":").toLowerCase();
   }
   const network = groups.slice(0, NETWORK_GROUPS).map((group) => group.replace(/^0+(?=.)/, ""));
   return `${network.join(":").toLowerCase()}::/64`;

@@ -293,6 +293,36 @@ describe("a place that becomes free", () => {
     expect(active([a, b])).toEqual([0, 0]);
   });
 
+  test("below a concurrency limit is no place on a backend: the balancer says where the next one goes", () => {
+    const limit = { initial: 2, min: 2, max: 2 };
+    const { upstream } = sampleUpstream(
+      { a: {}, b: {}, c: {}, d: {} },
+      { queue: sampleQueue, concurrencyLimit: limit },
+    );
+    let [, failing] = [begun(upstream), begun(upstream)];
+    const tried: string[] = [];
+    for (let n = 0; n < 4; n++) {
+      const waiting = begun(upstream);
+      expect(waiting.last).toBe("wait");
+      failing.ended(failure("reset"), "request", 1);
+      tried.push(waiting.last!);
+      failing = waiting;
+    }
+    // Who fails fast must not get everybody who waits.
+    expect(tried).toEqual(["try c", "try d", "try a", "try b"]);
+  });
+
+  test("below a concurrency limit is one for who has been on the backend of the one that ended, too", () => {
+    const limit = { initial: 1, min: 1, max: 1 };
+    const { upstream } = sampleUpstream({ a: {}, b: {} }, { ...queued, concurrencyLimit: limit });
+    const exchange = begun(upstream);
+    const other = begun(upstream);
+    exchange.ended(failure("connect"), "nothing", 1);
+    expect([exchange.last, other.last]).toEqual(["wait", "try b"]);
+    other.ended(failure("exhausted"), "nothing", 2);
+    expect(exchange.last).toBe("try b");
+  });
+
   test("on a backend that takes no more requests goes to nobody", () => {
     const { upstream, a, b } = sampleUpstream({ a: { limit: 1 }, b: { limit: 1 } }, queued);
     const [onA, onB] = [begun(upstream), begun(upstream)];

@@ -96,12 +96,13 @@ describe("an attempt of which nothing was sent", () => {
     expect(active(backends)).toEqual([0, 0, 0]);
   });
 
-  test("waits for a connection in two pools, not in a third", () => {
-    const { dispatch } = over({ a: 1, b: 1, c: 1 });
+  test("waits for a connection in three pools, not in a fourth", () => {
+    const { dispatch } = over({ a: 1, b: 1, c: 1, d: 1 });
     dispatch.begin(0);
     expect(dispatch.ended(timeout("queue"), "nothing", 1_000)).toBe("try");
-    expect(dispatch.ended(timeout("queue"), "nothing", 2_000)).toBe("answer");
-    expect(dispatch).toMatchObject({ status: 503, reason: "queue-timeout", retryAfterSeconds: 1, attempts: 2 });
+    expect(dispatch.ended(timeout("queue"), "nothing", 2_000)).toBe("try");
+    expect(dispatch.ended(timeout("queue"), "nothing", 3_000)).toBe("answer");
+    expect(dispatch).toMatchObject({ status: 503, reason: "queue-timeout", retryAfterSeconds: 1, attempts: 3 });
   });
 
   test("does not move once the time of the whole exchange is up", () => {

@@ -38,7 +38,10 @@ export type AnswerReason =
 
 /** Who drives a dispatch. */
 export interface DispatchOwner {
-  /** What was waited for has come, or is not worth waiting for: do `step`. */
+  /**
+   * What was waited for has come, or is not worth waiting for: do `step`. Many may be told in one go: do not begin the
+   * next exchange of a client within it.
+   */
   proceed(step: Step): void;
   /** As `begin` may throw, while it waited: a balancer of the user's did. The exchange is over. */
   threw(error: unknown): void;
@@ -73,6 +76,7 @@ export interface AttemptTicket {
 
 // So that one request does not become a connection attempt to each of a hundred backends that are gone.
 const MOST_MOVES = 10;
+const LATE_CONNECTIONS = 3;
 // Health checks run every 5 s by default: sooner, little can have changed.
 const NO_BACKEND_RETRY_SECONDS = 5;
 // A queue moves within its own timeout, 1 s by default.
@@ -393,14 +397,14 @@ export class Dispatch implements Waiting {
         return this.#answer(this.#failure, now);
       case "move":
         // Each connection that is waited for in vain costs a whole time limit; one that is refused costs nearly nothing.
-        if (outcome.kind === "timeout" && ++this.#lateMoves >= retry.options.attempts) break;
-        if (++this.#moves > MOST_MOVES) break;
+        if (outcome.kind === "timeout") this.#lateMoves++;
+        if (this.#lateMoves >= Math.max(retry.options.attempts, LATE_CONNECTIONS)) return this.#nothingToTry(now);
+        if (++this.#moves > MOST_MOVES) return this.#nothingToTry(now);
         return this.#startAs("moved", now);
       case "again":
         if (!this.#othersLeft()) return this.#nothingToTry(now);
         return this.#retry(now);
     }
-    return this.#answer(this.#failure, now);
   }
 
   #retry(now: number): Step {
@@ -458,6 +462,7 @@ export class Dispatch implements Waiting {
     this.#fallback = fallback;
     this.#upstream = fallback.upstream;
     this.#triedHere = false;
+    this.#moves = this.#lateMoves = 0;
     return this.#start(now);
   }
 

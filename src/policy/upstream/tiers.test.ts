@@ -81,6 +81,20 @@ describe("backups", () => {
     expect([a.active, d.active]).toEqual([1, 0]);
   });
 
+  test("do not serve for want of room, be it that an exchange of before ends there", () => {
+    const { upstream, a } = sampleUpstream({ a: { limit: 1 }, b: { tier: 1 } }, isolation);
+    upstream.setHealth(a, false, "connection refused", 0);
+    const onBackup = begun(upstream);
+    expect(onBackup.last).toBe("try b");
+    upstream.setHealth(a, true, "check passed", 1);
+    const onA = begun(upstream, 1);
+    const waiting = begun(upstream, 1);
+    onBackup.succeeded(2);
+    expect(waiting.last).toBe("wait");
+    onA.succeeded(3);
+    expect(waiting.last).toBe("try a");
+  });
+
   test("do not serve for want of room: that is waited for", () => {
     const { upstream, c } = sampleUpstream({ a: { limit: 1 }, b: { limit: 1 }, c: { tier: 1 } }, isolation);
     const running = [1, 2].map(() => begun(upstream));

@@ -24,6 +24,8 @@ export class Tiers {
   #members: readonly Member[] = [];
   #loads: TierLoads = { loads: [], panic: [] };
   #available: readonly Backend[] = [];
+  /** Of ranks that take traffic now. */
+  #offered: ReadonlySet<Backend> = new Set();
 
   /** @param panicThreshold share of healthy backends of a rank below which all of them are used; 0: never. */
   constructor(makeBalancer: (rank: number) => Balancer, panicThreshold: number) {
@@ -71,6 +73,9 @@ export class Tiers {
       );
     });
     this.#rotation.update(this.#loads.loads);
+    this.#offered = new Set(
+      this.#tiers.flatMap((tier, index) => (this.#loads.loads[index]! > 0 ? tier.available : [])),
+    );
     const available = new Set(this.#tiers.flatMap((tier) => tier.available));
     this.#available = this.#members.map(({ backend }) => backend).filter((backend) => available.has(backend));
   }
@@ -98,6 +103,11 @@ export class Tiers {
       if (other !== undefined) return other;
     }
     return undefined;
+  }
+
+  /** Whether a backend may be picked, and its rank takes traffic. */
+  offers(backend: Backend): boolean {
+    return this.#offered.has(backend);
   }
 
   /** Whether a backend may stand in for `full`, which has no room: it is of the same rank, or of one that takes traffic. */

@@ -173,7 +173,7 @@ export class Upstream {
           outlierDetection,
           (backend, ejection, now) => this.#ejected(backend, ejection, now),
           // Down, draining and empty ones count among the members, but do no work: the last that does is not taken out.
-          (backend) => this.#tiers.available.some((other) => other !== backend),
+          (backend) => this.#tiers.available.some((other) => other !== backend && this.stateOf(other)?.state === "up"),
         )
       : undefined;
     this.retry = retry ? new Retry(retry, random) : undefined;
@@ -316,7 +316,10 @@ export class Upstream {
    */
   pick(request: PickRequest, now: number, tried?: ReadonlySet<Backend>): Backend | NoBackend {
     if (now >= this.#wakeAtMs && !this.#serving) this.advance(now);
-    if (this.#freed !== undefined) return this.#pickFreed(this.#freed, now, tried);
+    if (this.#freed !== undefined) {
+      if (this.#tiers.offers(this.#freed)) return this.#pickFreed(this.#freed, now, tried);
+      this.#freed = undefined;
+    }
     if (this.#full) return "full";
     if (this.limit !== undefined && !this.limit.admits(this.#running)) {
       // Where nobody can serve, the fallback need not wait.
@@ -365,7 +368,8 @@ export class Upstream {
       }
       this.#feedBack(backend, outcome, now);
     } finally {
-      this.#roomMade(now, backend);
+      // With a limit on all of them there may be room anywhere.
+      this.#roomMade(now, this.limit === undefined ? backend : undefined);
     }
   }
 
@@ -444,9 +448,7 @@ export class Upstream {
 
   /** For one that waited: only `backend` has room, as nobody would have waited otherwise. */
   #pickFreed(backend: Backend, now: number, tried: ReadonlySet<Backend> | undefined): Backend | NoBackend {
-    if (tried?.has(backend) || this.#members.get(backend)?.available !== true) return "full";
-    if (this.limit !== undefined && !this.limit.admits(this.#running)) return "full";
-    if (!backend.take()) return "full";
+    if (tried?.has(backend) || !backend.take()) return "full";
     this.#freed = undefined;
     this.#full = true;
     this.#wakeAt(now + LOOK_AGAIN_MS);
@@ -459,7 +461,10 @@ export class Upstream {
     if (breaker === undefined) return backend;
     // In panic, a circuit that is open is not asked, and not told either.
     this.permit = breaker.state === "open" ? NO_PERMIT : (breaker.admit(now) ?? NO_PERMIT);
-    if (breaker.state === "half-open" && !breaker.admits) this.#tiers.review();
+    if (breaker.state === "half-open" && !breaker.admits) {
+      this.#tiers.review();
+      this.#keepOneServing(now);
+    }
     return backend;
   }
 
