@@ -1,9 +1,9 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { deafPort } from "../support/chaos-deaf.ts";
-import { ok } from "../support/raw-backend.ts";
+import { ok, type Script } from "../support/raw-backend.ts";
 import { get, post, scene } from "../support/scene.ts";
 import { eventually, type Message, pause } from "../support/wire.ts";
-import { type Act, ask, cast, Gate, queued, reply } from "./cast.ts";
+import { type Act, ask, cast, Gate, queued, reply, told } from "./cast.ts";
 
 const LIMIT_MS = 150;
 
@@ -143,6 +143,112 @@ describe("the time limit of a route ends an exchange", () => {
       wire.write(get());
       expect((await wire.response()).status).toBe(200);
     }
+  });
+});
+
+describe.each([
+  ["ejections", { outlierDetection: { consecutiveFailures: 3, ejectFor: "1m" }, retry: false }],
+  ["circuits", { outlierDetection: false, circuitBreaker: { consecutiveFailures: 3, openFor: "1m" }, retry: false }],
+] as const)("who was waited for when time is over, and %s", (_what, upstream) => {
+  /** Two backends under this judgement, asked in turns. */
+  function judged(act: Act, limit?: string) {
+    return within(2, act, { balance: "round-robin", ...upstream }, limit);
+  }
+
+  /** Both backends still serve, and nothing was told of them. */
+  async function expectNoBlame({ company, stage }: Awaited<ReturnType<typeof judged>>): Promise<void> {
+    await stage.quiet();
+    expect(told(stage)).toEqual([]);
+    company.act = () => ok("well");
+    const before = [...company.counts];
+    for (let i = 0; i < 4; i++) expect((await ask(stage, get("/well"))).body).toBe("well");
+    expect(company.counts.map((count, i) => count - before[i]!)).toEqual([2, 2]);
+  }
+
+  test("clients that send their body slowly blame no backend", async () => {
+    const both = await judged(() => ok());
+    await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const wire = await both.stage.client();
+        wire.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nslow");
+        expect((await wire.response("POST")).status).toBe(504);
+      }),
+    );
+    await expectNoBlame(both);
+    expect(both.stage.proxy.snapshot().timeouts).toMatchObject({ route: 10, response: 0, body: 0 });
+  });
+
+  test("clients that do not read their response blame no backend", async () => {
+    const both = await judged(({ wire, request }) => {
+      if (request.start.includes("/well")) return ok("well");
+      wire.write("HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n");
+      wire.write(Buffer.alloc(15_000_000, "x"));
+    }, "400ms");
+    const clients = await Promise.all(Array.from({ length: 8 }, () => both.stage.client()));
+    for (const wire of clients) {
+      wire.socket.pause();
+      wire.write(get());
+    }
+    await eventually(() => both.stage.proxy.snapshot().timeouts.route === 8, "all are cut off");
+    for (const wire of clients) wire.destroy();
+    await expectNoBlame(both);
+  });
+
+  test("a peer that gave too little time blames no backend", async () => {
+    const company = cast(2, async ({ request }) => {
+      if (!request.start.includes("/well")) await pause(120);
+      return ok();
+    });
+    const stage = await scene(company.scripts, {
+      listener: { trustedProxies: ["127.0.0.1"] },
+      upstream: { balance: "round-robin", ...upstream },
+    });
+    const hurried = Array.from({ length: 10 }, () => ask(stage, get("/", ["X-Deadline-Ms: 40"])));
+    for (const response of hurried) expect((await response).status).toBe(504);
+    await expectNoBlame({ company, stage });
+  });
+
+  test("a backend that does not answer within the route's own time is to blame", async () => {
+    const { company, stage } = await judged(({ backend }) => (backend === 0 ? undefined : ok("well")));
+    const asked = Array.from({ length: 6 }, () => ask(stage, get()));
+    const statuses = (await Promise.all(asked)).map(({ status }) => status);
+    expect(statuses.toSorted()).toEqual([200, 200, 200, 504, 504, 504]);
+    expect(told(stage)).toHaveLength(1);
+    expect(stage.proxy.logs[0]!.message).toContain("3 failures in a row");
+    for (let i = 0; i < 4; i++) expect((await ask(stage, get())).body).toBe("well");
+    expect(company.counts).toEqual([3, 7]);
+  });
+
+  test("so is one that does not take the body, however much of that its client still has", async () => {
+    const script: Script = async (wire) => {
+      await wire.until("\r\n\r\n");
+      wire.socket.pause();
+    };
+    const stage = await scene([script, script], {
+      listener: { routes: [{ timeout: "400ms", upstream: "web" }] },
+      upstream: { balance: "round-robin", ...upstream },
+    });
+    const uploads = await Promise.all(Array.from({ length: 6 }, () => stage.client()));
+    for (const wire of uploads) {
+      wire.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000\r\n\r\n");
+      wire.write(Buffer.alloc(20_000_000, "x"));
+    }
+    for (const wire of uploads) expect((await wire.response("POST")).status).toBe(504);
+    await stage.quiet();
+    expect(told(stage).length).toBeGreaterThan(0);
+  });
+
+  test("so is one that stands still in the middle of its response", async () => {
+    const { stage } = await judged(({ wire, backend }) => {
+      if (backend === 1) return ok("well");
+      wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+    });
+    for (let i = 0; i < 6; i++) {
+      const wire = await stage.client();
+      wire.write(get());
+      await wire.rest().catch(() => {});
+    }
+    expect(told(stage)).toHaveLength(1);
   });
 });
 
