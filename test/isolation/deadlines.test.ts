@@ -183,13 +183,13 @@ describe.each([
       if (request.start.includes("/well")) return ok("well");
       wire.write("HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n");
       wire.write(Buffer.alloc(15_000_000, "x"));
-    }, "400ms");
-    const clients = await Promise.all(Array.from({ length: 8 }, () => both.stage.client()));
+    }, "2s");
+    const clients = await Promise.all(Array.from({ length: 6 }, () => both.stage.client()));
     for (const wire of clients) {
       wire.socket.pause();
       wire.write(get());
     }
-    await eventually(() => both.stage.proxy.snapshot().timeouts.route === 8, "all are cut off");
+    await eventually(() => both.stage.proxy.snapshot().timeouts.route === 6, "all are cut off");
     for (const wire of clients) wire.destroy();
     await expectNoBlame(both);
   });
@@ -223,9 +223,10 @@ describe.each([
     const script: Script = async (wire) => {
       await wire.until("\r\n\r\n");
       wire.socket.pause();
+      await new Promise((resolve) => wire.socket.once("close", resolve));
     };
     const stage = await scene([script, script], {
-      listener: { routes: [{ timeout: "400ms", upstream: "web" }] },
+      listener: { routes: [{ timeout: "1500ms", upstream: "web" }] },
       upstream: { balance: "round-robin", ...upstream },
     });
     const uploads = await Promise.all(Array.from({ length: 6 }, () => stage.client()));
@@ -245,8 +246,8 @@ describe.each([
     });
     for (let i = 0; i < 6; i++) {
       const wire = await stage.client();
-      wire.write(get());
-      await wire.rest().catch(() => {});
+      wire.write(get("/", ["Connection: close"]));
+      await wire.rest();
     }
     expect(told(stage)).toHaveLength(1);
   });
