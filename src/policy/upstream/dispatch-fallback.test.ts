@@ -48,18 +48,20 @@ describe("when no backend is left to try", () => {
     expect(active(backends)).toEqual([0, 0]);
   });
 
-  test.each<[string, Outcome, string[]]>([
-    ["refuse", failure("connect"), []],
-    ["are waited for in vain", timeout("connect"), []],
+  test.each<[string, Outcome]>([
+    ["refuse", failure("connect")],
+    ["are waited for in vain", timeout("connect")],
   ])("it takes over when so many backends %s that no more of them are asked", (_what, outcome) => {
     const specs: Record<string, object> = Object.fromEntries(Array.from({ length: 20 }, (_, n) => [`b${n}`, {}]));
     const { upstream } = sampleUpstream(specs, isolation);
-    const { upstream: spare } = sampleUpstream({ c: {} }, isolation);
+    const { upstream: spare } = sampleUpstream({ c: {}, d: {} }, isolation);
     upstream.fallback = { upstream: spare };
     const exchange = begun(upstream);
     for (let n = 0; n < 15 && exchange.dispatch.upstream === upstream; n++) exchange.ended(outcome, "nothing", 1);
     expect(exchange.last).toBe("try c");
     expect(exchange.dispatch.attempts).toBeLessThanOrEqual(12);
+    // There it may move as any other.
+    expect(exchange.ended(outcome, "nothing", 1)).toBe("try d");
   });
 
   test("it may have what was sent, under the rules of retrying: once more, never a POST", () => {
