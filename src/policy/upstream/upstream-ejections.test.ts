@@ -152,6 +152,51 @@ describe("the last backend that serves", () => {
     expect(upstream.available).toEqual([a]);
   });
 
+  describe("where the other one's circuit is half-open, and it is at its trial,", () => {
+    // The circuit is for connections alone, so that there is something left to eject for.
+    const isolation: Isolation = { ...detecting, circuitBreaker: { ...sampleBreaker, on: ["connect"] } };
+
+    /** Only a serves; a trial of b is due. */
+    function onTrial() {
+      const sample = sampleUpstream({ a: {}, b: {}, c: {} }, isolation);
+      const { upstream, b, c } = sample;
+      upstream.setAdminState(c, "down", "set by an operator", 0);
+      for (let n = 0; n < 5; n++) round(upstream, "b", failure("connect"));
+      expect(upstream.stateOf(b)?.state).toBe("open");
+      while (upstream.stateOf(b)?.state === "open") upstream.advance(upstream.wakeAtMs);
+      return { ...sample, now: upstream.stateOf(b)!.since };
+    }
+
+    test("is not taken out: one trial cannot do its work", () => {
+      const { upstream, a, now } = onTrial();
+      const running = Array.from({ length: 10 }, () => begun(upstream, now));
+      for (const exchange of running) {
+        if (exchange.dispatch.backend === a) exchange.ended(success(500), "response", now);
+      }
+      expect(upstream.stateOf(a)?.state).toBe("up");
+    });
+
+    test("comes back with that trial", () => {
+      const { upstream, a, b, c, now } = onTrial();
+      upstream.setAdminState(c, "up", "set by an operator", now);
+      for (let n = 0; n < 12; n++) {
+        const exchange = begun(upstream, now);
+        if (exchange.dispatch.backend === a) exchange.ended(success(500), "response", now);
+        else if (exchange.dispatch.backend === b) exchange.ended(failure("exhausted"), "nothing", now);
+        else exchange.succeeded(now);
+        exchange.dispatch.abandon(now);
+      }
+      while (upstream.stateOf(a)?.state !== "ejected") {
+        const exchange = begun(upstream, now);
+        if (exchange.dispatch.backend === a) exchange.ended(success(500), "response", now);
+        else exchange.dispatch.abandon(now);
+      }
+      upstream.setAdminState(c, "down", "set by an operator", now);
+      expect(upstream.available).toEqual([b]);
+      expect([begun(upstream, now).last, begun(upstream, now).last]).toEqual(["try b", "try a"]);
+    });
+  });
+
   test("is brought back to those that wait for it", () => {
     const { upstream, b } = sampleUpstream({ a: {}, b: { limit: 1 } }, detecting);
     for (let n = 0; n < 5; n++) round(upstream, "a", reset);
