@@ -70,6 +70,30 @@ test("a full queue is refused for the limit that fills it", async () => {
   for (const response of served) expect((await response).status).toBe(200);
 });
 
+test("WebSockets and downloads that go on hold no place of it: others are served", async () => {
+  const company = cast(2, ({ request, wire }) => {
+    if (request.start.includes("/ws")) {
+      return "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+    }
+    if (!request.start.includes("/long")) return ok("served");
+    wire.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+  });
+  const stage = await scene(company.scripts, { upstream: { concurrencyLimit: FIXED } });
+  const open = await Promise.all(Array.from({ length: 12 }, () => stage.client()));
+  for (const [i, wire] of open.entries()) {
+    const upgrade = i % 2 === 0;
+    wire.write(upgrade ? get("/ws", ["Connection: Upgrade", "Upgrade: echo"]) : get("/long"));
+    expect(await wire.until("\r\n\r\n")).toMatch(upgrade ? "101" : "200");
+  }
+  expect(stage.proxy.plane.inspect()).toMatchObject({ tunnels: 6, exchanges: 6 });
+  const others = Array.from({ length: 20 }, () => ask(stage, get()));
+  for (const response of others) expect((await response).body).toBe("served");
+  for (const wire of open) wire.reset();
+  await stage.quiet();
+  for (let i = 0; i < 6; i++) expect((await ask(stage, get())).status).toBe(200);
+  expect(stage.proxy.snapshot().upstreams[0]).toMatchObject({ active: 0, waiting: 0 });
+});
+
 test("the limit grows while more at a time take no longer", async () => {
   const company = cast(1, async () => {
     await pause(10);
