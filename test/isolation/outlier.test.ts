@@ -34,6 +34,25 @@ test("a single backend is never ejected", async () => {
   expect(told(stage)).toEqual([]);
 });
 
+test("the last one that serves is not ejected, whatever it answers, while the other is down", async () => {
+  const company = cast(2, () => reply(500));
+  const stage = await scene(company.scripts, { upstream: { balance: "round-robin" } });
+  stage.proxy.plane.setHealth(1, false, "connection refused");
+  for (let i = 0; i < 12; i++) expect((await ask(stage, get())).status).toBe(500);
+  expect(company.counts).toEqual([12, 0]);
+  expect(told(stage)).toEqual([]);
+});
+
+test("one that is ejected is back when the other goes down", async () => {
+  const company = cast(2, ({ backend, nth }) => (backend === 0 && nth < 10 ? reply(500) : ok(`${backend}`)));
+  const stage = await scene(company.scripts, { upstream: { balance: "round-robin" } });
+  for (let i = 0; i < 12; i++) await ask(stage, get());
+  expect(told(stage)).toEqual([EJECTED]);
+  stage.proxy.plane.setHealth(1, false, "connection refused");
+  for (let i = 0; i < 4; i++) expect((await ask(stage, get())).body).toBe("0");
+  expect(told(stage)).toEqual([EJECTED, RETURNED]);
+});
+
 test("the same backend without outlierDetection stays", async () => {
   const company = cast(2, ({ backend }) => (backend === 0 ? reply(500) : ok()));
   const stage = await scene(company.scripts, { upstream: { balance: "round-robin", outlierDetection: false } });
