@@ -112,6 +112,24 @@ describe("backups", () => {
     expect(company.counts).toEqual([2, 0]);
   });
 
+  test("that carry a part already take what the others have no room for; those that carry none do not", async () => {
+    const gate = new Gate();
+    const { stage, company, health } = await tiered([0, 0, 1, 2], { pool: { maxConnections: 3 } }, (() =>
+      gate.hold(ok())) as never);
+    health(0, false);
+    const served = Array.from({ length: 6 }, () => ask(stage, get()));
+    await gate.filled(6);
+    const waiting = ask(stage, get());
+    await queued(stage, 1);
+    expect(company.counts).toEqual([0, 3, 3, 0]);
+    gate.release(6);
+    for (const response of served) expect((await response).status).toBe(200);
+    await gate.filled(1);
+    gate.release();
+    expect((await waiting).status).toBe(200);
+    expect(company.counts[3]).toBe(0);
+  });
+
   test("with all down, the answer is 503", async () => {
     const { stage, health } = await tiered([false, true]);
     health(0, false);
