@@ -111,6 +111,29 @@ test("key client-ip: behind a trusted proxy it is the client's own address", asy
   ).toEqual([200, 200, 429, 429, 200]);
 });
 
+test("key client-ip: whoever has one address of an IPv6 network has all of them", async () => {
+  const stage = await limited({ rate: 1, per: "1m" }, undefined, { trustedProxies: ["127.0.0.1"] }).start();
+  const of = (chain: string) => get("/", [`X-Forwarded-For: ${chain}`]);
+  expect(
+    await stage.statuses([
+      of("2001:db8:1:2::1"),
+      of("2001:db8:1:2:ffff:ffff:ffff:ffff"),
+      of("2001:0DB8:1:2:3::"),
+      of("[2001:db8:1:2::9]:4711"),
+      of("2001:db8:1:3::1"),
+      of("2001:db8:1:3::2"),
+    ]),
+  ).toEqual([200, 429, 429, 429, 200, 429]);
+});
+
+test("key client-ip: IPv4 addresses count one by one, however they are written", async () => {
+  const stage = await limited({ rate: 1, per: "1m" }, undefined, { trustedProxies: ["127.0.0.1"] }).start();
+  const of = (chain: string) => get("/", [`X-Forwarded-For: ${chain}`]);
+  expect(
+    await stage.statuses([of("::ffff:192.0.2.1"), of("192.0.2.1"), of("::ffff:192.0.2.2"), of("::FFFF:192.0.2.2")]),
+  ).toEqual([200, 429, 200, 429]);
+});
+
 test("key client-ip: nobody escapes by naming another address", async () => {
   const stage = await limited({ rate: 1, per: "1m" }).start();
   const of = (chain: string) => get("/", [`X-Forwarded-For: ${chain}`]);
