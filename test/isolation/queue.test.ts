@@ -64,6 +64,84 @@ test("who came first goes first", async () => {
   expect(stage.backend.connections).toHaveLength(1);
 });
 
+describe("many clients that have sent their next request already", () => {
+  const CLIENTS = 1_000;
+
+  test("are all answered when they are shed in the same moment, twice", async () => {
+    const { gate, stage, holder } = await crowded({ max: 2_000, timeout: "300ms" });
+    const clients = await Promise.all(Array.from({ length: CLIENTS }, () => stage.client()));
+    for (const wire of clients) wire.write(get("/1") + get("/2"));
+    for (const wire of clients) {
+      expectShed(await wire.response(), "queue-timeout");
+      expectShed(await wire.response(), "queue-timeout");
+    }
+    expect(stage.proxy.plane.inspect()).toMatchObject({ exchanges: 1, waiting: 0 });
+    gate.release();
+    expect((await holder).body).toBe("held");
+    await stage.quiet();
+    expect(stage.proxy.snapshot()).toMatchObject({
+      shed: { "queue-timeout": 2 * CLIENTS },
+      upstreams: [{ requests: 2 * CLIENTS + 1, active: 0, waiting: 0 }],
+    });
+  });
+
+  test("are all answered when they are served one after the other in the same moment", async () => {
+    const { gate, stage, holder } = await crowded({ max: 2_000, timeout: "30s" });
+    const clients = await Promise.all(Array.from({ length: 300 }, () => stage.client()));
+    for (const wire of clients) wire.write(get("/1") + get("/2"));
+    await queued(stage, 300);
+    stage.proxy.plane.setHealth(0, false, "said by the test");
+    for (const wire of clients) {
+      for (let i = 0; i < 2; i++) expectShed(await wire.response(), "no-backend");
+    }
+    gate.release();
+    expect((await holder).body).toBe("held");
+    await stage.quiet();
+  });
+
+  test("are all answered when each of them sheds the next, because its second request is the better one", async () => {
+    const routes = [
+      { match: { path: "/hold" }, upstream: "web" },
+      { priority: { header: "x-class", default: "low" }, upstream: "web" },
+    ];
+    const { gate, stage, holder } = await crowded({ max: 300, timeout: "30s" }, { routes });
+    const high = ["X-Class: high"];
+    const clients = await Promise.all(Array.from({ length: 300 }, () => stage.client()));
+    for (const wire of clients) wire.write(get("/low") + get("/high", high));
+    await queued(stage, 300);
+    const first = ask(stage, get("/high", high));
+    await eventually(
+      () => stage.proxy.snapshot().shed["queue-full"] === 301,
+      "all that are low, and one more, are shed",
+    );
+    gate.release();
+    await holder;
+    expect((await first).status).toBe(200);
+    const statuses: number[] = [];
+    for (const wire of clients) {
+      expectShed(await wire.response(), "queue-full");
+      statuses.push((await wire.response()).status);
+    }
+    expect(statuses.filter((status) => status === 200)).toHaveLength(299);
+    await stage.quiet();
+  });
+
+  test("lose none of it when they end their side behind it", async () => {
+    const { gate, stage, holder, order } = await crowded({ timeout: "30s" });
+    const clients = await Promise.all(Array.from({ length: 20 }, () => stage.client()));
+    for (const wire of clients) wire.end(get("/1") + get("/2"));
+    await queued(stage, 20);
+    gate.release();
+    await holder;
+    for (const wire of clients) {
+      for (let i = 0; i < 2; i++) expect((await wire.response()).body).toBe("served");
+      await wire.gone();
+    }
+    expect(order()).toHaveLength(40);
+    await stage.quiet();
+  });
+});
+
 describe("priority", () => {
   const routes = [
     { match: { path: "/checkout/*" }, priority: "high", upstream: "web" },
