@@ -3,7 +3,7 @@
 import { startHaproxy } from "./haproxy.mjs";
 import { startNginx } from "./nginx.mjs";
 import { startFastProxy, startHttpProxy3 } from "./node-proxies.mjs";
-import { startSpillway, startSpillwayOnNewest } from "./spillway.mjs";
+import { startSpillway, startSpillwayOnNewest, startSpillwayWithEverything } from "./spillway.mjs";
 
 /** @type {Record<string, import("./candidate.mjs").StartCandidates>} */
 export const candidates = {
@@ -13,4 +13,5 @@ export const candidates = {
   "fast-proxy": startFastProxy,
   spillway: startSpillway,
   "spillway-newest": startSpillwayOnNewest,
+  "spillway-everything": startSpillwayWithEverything,
 };

@@ -12,29 +12,38 @@ const command = `${projectDir}dist/cli/main.js`;
  * @param {import("./candidate.mjs").Context} context
  * @param {string} node
  * @param {readonly string[]} [nodeOptions]
+ * @param {boolean} [everything] all that isolates faults and can be switched on
  */
-export async function startSpillwayOn(context, node, nodeOptions = []) {
+export async function startSpillwayOn(context, node, nodeOptions = [], everything = false) {
   if (!existsSync(command)) throw new Missing("dist/cli/main.js is missing (npm run build)");
   const [port = 0, adminPort = 0] = await freePorts(2);
   const file = `${context.dir}/spillway-${port}.yaml`;
-  writeFileSync(file, configuration(context, port, adminPort));
+  writeFileSync(file, configuration(context, port, adminPort, everything));
   const running = start(node, [...nodeOptions, command, "run", file], { cpus: context.cpus, cwd: context.dir });
   context.started?.(running);
   await answers(port, running);
   return { running, port };
 }
 
-/** @param {string} id @param {string} node @returns {import("./candidate.mjs").StartCandidates} */
-function starter(id, node) {
+/**
+ * @param {string} id
+ * @param {string} node
+ * @param {boolean} [everything]
+ * @returns {import("./candidate.mjs").StartCandidates}
+ */
+function starter(id, node, everything = false) {
   return async (context) => {
     const nodeVersion = execFileSync(node, ["--version"], { encoding: "utf8" }).trim().slice(1);
-    const { running, port } = await startSpillwayOn(context, node);
-    const label = `Spillway, Node ${nodeVersion.split(".")[0]}`;
+    const { running, port } = await startSpillwayOn(context, node, [], everything);
+    const label = `Spillway, Node ${nodeVersion.split(".")[0]}${everything ? ", everything on" : ""}`;
     return [{ id, label, version: `${spillwayVersion()} on Node ${nodeVersion}`, port, pid: running.pid }];
   };
 }
 
 export const startSpillway = starter("spillway", process.execPath);
+
+/** What it costs to have everything on: compare it with `spillway`, which has what is on by default. */
+export const startSpillwayWithEverything = starter("spillway-everything", process.execPath, true);
 
 /** @type {import("./candidate.mjs").StartCandidates} */
 export async function startSpillwayOnNewest(context) {
@@ -44,8 +53,13 @@ export async function startSpillwayOnNewest(context) {
   return await starter("spillway-newest", context.newestNode)(context);
 }
 
-/** @param {import("./candidate.mjs").Context} context @param {number} port @param {number} adminPort */
-function configuration(context, port, adminPort) {
+/**
+ * @param {import("./candidate.mjs").Context} context
+ * @param {number} port
+ * @param {number} adminPort
+ * @param {boolean} everything
+ */
+function configuration(context, port, adminPort, everything) {
   // The bounds are those that nginx and HAProxy get here; the rest is default.
   return `workers: 1
 admin: { listen: "127.0.0.1:${adminPort}" }
@@ -53,12 +67,28 @@ log: { level: warn }
 listeners:
   - listen: "127.0.0.1:${port}"
     limits: { connections: 20000 }
-    upstream: web
-upstreams:
+    routes:
+      - upstream: web
+${everything ? routeExtras : ""}upstreams:
   web:
     balance: round-robin
-    pool: { maxConnections: 1024, maxIdle: 1024 }
-    backends:
+    pool: { maxConnections: 1024, maxIdle: 1024${everything ? ", queue: { target: 50ms }" : ""} }
+${everything ? upstreamExtras : ""}    backends:
 ${context.backendPorts.map((backend) => `      - http://127.0.0.1:${backend}`).join("\n")}
 `;
 }
+
+const routeExtras = `        timeout: 30s
+        priority: { header: x-priority, default: normal }
+        rateLimit: { key: client-ip, rate: 1000000, per: 1s }
+`;
+
+const upstreamExtras = `    circuitBreaker: {}
+    outlierDetection: { failureShare: {}, latency: {} }
+    retry: { perTryTimeout: 5s }
+    concurrencyLimit: { initial: 1000 }
+    slowStart: {}
+    panicThreshold: 50%
+    hedge: {}
+    throttle: {}
+`;

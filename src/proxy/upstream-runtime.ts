@@ -79,6 +79,7 @@ export class UpstreamRuntime {
       makeBalancer,
       isolation: { ...settings, queue: settings.pool.queue, panicThreshold: settings.panicThreshold || 0 },
       random: services.random,
+      panicked: (on) => this.#tellPanic(on),
       onError: (error) => services.events.log("error", "policy-threw", `a policy threw: ${String(error)}`),
       alarm: (atMs) => this.#timer.set(Math.max(0, atMs - services.clock.now())),
     });
@@ -143,6 +144,16 @@ export class UpstreamRuntime {
       backend: backend.id,
       reason,
     });
+  }
+
+  #tellPanic(on: boolean): void {
+    const { name } = this.upstream;
+    if (on) {
+      const message = `${name}: too few backends are well: requests go to all of them, in whatever state they are`;
+      this.#services.events.log("warn", "panic_began", message, { upstream: name });
+    } else {
+      this.#services.events.log("info", "panic_ended", `${name}: enough backends are well again`, { upstream: name });
+    }
   }
 
   /** To the control plane, when it is another one than was told last. */

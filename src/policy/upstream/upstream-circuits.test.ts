@@ -176,6 +176,22 @@ describe("health checks", () => {
 });
 
 describe("panic", () => {
+  test("is told when it begins and when it is over", () => {
+    const told: boolean[] = [];
+    const { upstream, a, b } = sampleUpstream(
+      { a: {}, b: {} },
+      { panicThreshold: 0.6 },
+      { panicked: (on) => told.push(on) },
+    );
+    upstream.setHealth(a, false, "connection refused", 1);
+    expect(told).toEqual([true]);
+    upstream.setHealth(b, false, "connection refused", 2);
+    upstream.setHealth(a, true, "check passed", 3);
+    expect(told).toEqual([true]);
+    upstream.setHealth(b, true, "check passed", 4);
+    expect(told).toEqual([true, false]);
+  });
+
   const panicking: Isolation = {
     circuitBreaker: { ...sampleBreaker, halfOpenRequests: 2 },
     panicThreshold: 0.6,

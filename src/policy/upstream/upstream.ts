@@ -76,6 +76,8 @@ export interface UpstreamInit {
   readonly random?: Random;
   /** `advance` should be called at `atMs`, sooner than was said last. May be called often; must not call back. */
   readonly alarm?: (atMs: number) => void;
+  /** So few backends of a tier are well that all of them are used, whatever is known of them; or that is over. */
+  readonly panicked?: (on: boolean) => void;
   /** A balancer threw at feedback, which no exchange has to fail for. Default: `settle` throws it on, all counts right. */
   readonly onError?: (error: unknown) => void;
 }
@@ -129,6 +131,7 @@ export class Upstream {
   readonly #tiers: Tiers;
   readonly #random: Random;
   readonly #alarm: ((atMs: number) => void) | undefined;
+  readonly #panicked: ((on: boolean) => void) | undefined;
   readonly #onError: ((error: unknown) => void) | undefined;
   readonly #isolation: Isolation;
   readonly #breakerKinds: FailureKinds | undefined;
@@ -143,6 +146,7 @@ export class Upstream {
   /** While those that wait are served because an attempt has ended: where. No other backend needs to be asked then. */
   #freed: Backend | undefined;
   #wakeAtMs = Number.POSITIVE_INFINITY;
+  #panic = false;
   readonly #without = new Set<Backend>();
 
   constructor({
@@ -152,12 +156,14 @@ export class Upstream {
     isolation = {},
     random = new SeededRandom(0),
     alarm,
+    panicked,
     onError,
   }: UpstreamInit) {
     this.name = name;
     this.#isolation = isolation;
     this.#random = random;
     this.#alarm = alarm;
+    this.#panicked = panicked;
     this.#onError = onError;
     let first: Balancer | undefined = balancer;
     this.#tiers = new Tiers(() => {
@@ -223,6 +229,7 @@ export class Upstream {
     }
     this.#ramp(now);
     this.#tiers.update([...members.values()]);
+    this.#checkPanic();
     this.#keepOneServing(now);
     for (const backend of before.keys()) if (!members.has(backend)) this.#tell({ kind: "removed", backend });
     for (const backend of members.keys()) if (!before.has(backend)) this.#tell({ kind: "added", backend });
@@ -235,7 +242,7 @@ export class Upstream {
     const from = backend.weight;
     if (!this.#members.has(backend) || from === weight) return;
     backend.weight = weight;
-    this.#tiers.review();
+    this.#reviewTiers();
     this.#keepOneServing(now);
     this.#tell({ kind: "weight", backend, from, to: weight });
     this.#roomMade(now);
@@ -460,11 +467,13 @@ export class Upstream {
     const breaker = this.#breakerKinds === undefined ? undefined : this.#members.get(backend)?.breaker;
     if (breaker === undefined) return backend;
     // In panic, a circuit that is open is not asked, and not told either.
-    this.permit = breaker.state === "open" ? NO_PERMIT : (breaker.admit(now) ?? NO_PERMIT);
+    const permit = breaker.state === "open" ? NO_PERMIT : (breaker.admit(now) ?? NO_PERMIT);
     if (breaker.state === "half-open" && !breaker.admits) {
-      this.#tiers.review();
+      this.#reviewTiers();
       this.#keepOneServing(now);
     }
+    // Last: whoever waits may have been served meanwhile.
+    this.permit = permit;
     return backend;
   }
 
@@ -510,14 +519,14 @@ export class Upstream {
       this.#tell({ kind: "condition", backend });
       // Permits of a half-open circuit come and go; in panic, what an operator says counts more than that it is down.
       if (state !== "half-open" && !this.#tiers.panic) return;
-      this.#tiers.review();
+      this.#reviewTiers();
       this.#roomMade(now);
       return;
     }
     member.status = { state, reason, since: now };
     if (state === "up" && before.state !== "draining") this.#cameBack(member, now);
     // Between two states that keep it out, nothing changes for the balancers, unless nobody believes such states.
-    if (TAKES_TRAFFIC.has(before.state) || TAKES_TRAFFIC.has(state) || this.#tiers.panic) this.#tiers.review();
+    if (TAKES_TRAFFIC.has(before.state) || TAKES_TRAFFIC.has(state) || this.#tiers.panic) this.#reviewTiers();
     this.#tell({ kind: "state", backend, from: before.state, to: state, reason });
     this.#keepOneServing(now);
     this.#roomMade(now);
@@ -532,6 +541,17 @@ export class Upstream {
       if (first === undefined || member.ejection!.untilMs < first.ejection!.untilMs) first = member;
     }
     if (first !== undefined) this.#detector.checkPassed(first.backend, now);
+  }
+
+  #reviewTiers(): void {
+    this.#tiers.review();
+    this.#checkPanic();
+  }
+
+  #checkPanic(): void {
+    if (this.#tiers.panic === this.#panic) return;
+    this.#panic = this.#tiers.panic;
+    this.#panicked?.(this.#panic);
   }
 
   #cameBack(member: Member, now: number): void {
@@ -558,7 +578,7 @@ export class Upstream {
       const nextMs = Math.max(member.backSinceMs + (steps + 1) * stepMs, now + 1);
       if (steps * stepMs < slowStart.window) this.#wakeAt(nextMs);
     }
-    if (changed) this.#tiers.review();
+    if (changed) this.#reviewTiers();
   }
 
   #checkDrained(member: Member, now: number): void {
