@@ -135,6 +135,28 @@ describe.each(READ_MODES)("the body of a PUT (reads by %s)", (mode) => {
     expect(company.deliveries).toHaveLength(1);
   });
 
+  test("in very many pieces: sent once, because keeping them would cost far more than their bytes", async () => {
+    const company = cast(2, firstIsReset);
+    const { client } = await scene(company.scripts, { mode });
+    const wire = await client();
+    await wire.writeInPieces(put(bytes(900)), 1);
+    expect((await wire.response("PUT")).status).toBe(502);
+    expect(company.deliveries).toHaveLength(1);
+    expect(company.deliveries[0]!.request.body).toBe(bytes(900));
+  });
+
+  test("is still there when what came for a response is none, before any of it has gone out", async () => {
+    const company = cast(2, ({ nth }) =>
+      nth === 0 ? "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n" : ok("whole"),
+    );
+    const { client } = await scene(company.scripts, { mode });
+    const wire = await client();
+    await wire.writeInPieces(put(bytes(3_000)), 1_000);
+    expect(await wire.response("PUT")).toMatchObject({ status: 200, body: "whole" });
+    expect(company.deliveries.map(({ request }) => request.body)).toEqual([bytes(3_000), bytes(3_000)]);
+    expect(company.counts).toEqual([1, 1]);
+  });
+
   test("short, but longer than retry.bodyBytes, whole with its head: sent once", async () => {
     const company = cast(2, firstIsReset);
     const { client } = await scene(company.scripts, { mode, upstream: { retry: { bodyBytes: "100" } } });
@@ -249,6 +271,17 @@ describe("Retry-After of a 503", () => {
     });
     expect(await ask({ client }, get())).toMatchObject({ status: 503, body: "not now" });
   });
+});
+
+test.each([404, 503])("a field of %i that is long and means nothing keeps nobody waiting", async (status) => {
+  const blanks = " ".repeat(55_000);
+  for (const field of [`Retry-After: x${blanks}x`, `Retry-After:${blanks}x`, `X-Retry-After: ${blanks}1`]) {
+    const company = cast(2, firstGets(status, [field]));
+    const { client } = await scene(company.scripts);
+    const from = performance.now();
+    expect((await ask({ client }, get())).status).toBe(status === 404 ? 404 : 200);
+    expect(performance.now() - from).toBeLessThan(1_000);
+  }
 });
 
 test.each([
