@@ -1,9 +1,9 @@
-import { expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { createSpillway } from "../../src/control/embed.ts";
 import { deadPort, ok } from "../support/raw-backend.ts";
-import { get, scene } from "../support/scene.ts";
-import { eventually, pause } from "../support/wire.ts";
-import { ask, cast, Gate, reply, told } from "./cast.ts";
+import { get, post, scene } from "../support/scene.ts";
+import { eventually, type Message, pause } from "../support/wire.ts";
+import { type Act, ask, cast, Gate, reply, told } from "./cast.ts";
 
 /** An upstream in which nothing but a circuit breaker is on. */
 function only(circuitBreaker: object) {
@@ -278,6 +278,109 @@ test("fallback: a request that a backend failed has one, too, when no other back
     }),
   });
   expect((await ask(stage, get())).body).toBe("from the spare");
+});
+
+describe("fallback: a fixed response stands for", () => {
+  /** A backend behind a fixed response, and a spare one where `both`; nothing is ever tried again. */
+  async function apologetic(act: Act, both = false, more: object = {}) {
+    const company = cast(2, act);
+    const stage = await scene(company.scripts, {
+      settings: ([only, spare]) => ({
+        listeners: [{ listen: "127.0.0.1:0", upstream: "web" }],
+        upstreams: {
+          web: {
+            backends: [only!],
+            retry: false,
+            circuitBreaker: { fallback: { respond: RESPOND, ...(both ? { upstream: "spare" } : {}) } },
+            ...more,
+          },
+          spare: { backends: [spare!], retry: false },
+        },
+      }),
+    });
+    return { company, stage };
+  }
+
+  function expectFixed(response: Message, reason: string): void {
+    expect(response.status).toBe(200);
+    expect(response.value("x-shop")).toBe("closed");
+    expect(response.value("spillway-reason")).toBe(reason);
+  }
+
+  test.each([
+    ["a reset", ({ wire }) => wire.reset(), "reset"],
+    ["no HTTP", () => "no HTTP at all\r\n\r\n", "malformed"],
+    ["no answer in time", () => undefined, "response-timeout"],
+  ] satisfies [string, Act, string][])("%s, in place of the 502 or 504", async (_what, act, reason) => {
+    const { stage } = await apologetic(act, false, { timeouts: { response: "100ms" } });
+    const response = await ask(stage, get());
+    expect(response.status).toBe(200);
+    expect(response.value("x-shop")).toBe("closed");
+    if (reason !== "malformed") expect(response.value("spillway-reason")).toBe(reason);
+    expect(stage.proxy.snapshot().upstreams[0]).toMatchObject({ requests: 1, fallbacks: 1 });
+  });
+
+  test("no POST that broke: it may have been carried out", async () => {
+    const { stage, company } = await apologetic(({ wire }) => wire.reset());
+    const response = await ask(stage, post("order"));
+    expect(response.status).toBe(502);
+    expect(response.value("spillway-reason")).toBe("reset");
+    expect(company.deliveries).toHaveLength(1);
+    expect(stage.proxy.snapshot().upstreams[0]).toMatchObject({ failed: 1, fallbacks: 0 });
+  });
+
+  test("the failure of the upstream that took over", async () => {
+    const { stage, company } = await apologetic(({ wire }) => wire.reset(), true);
+    stage.proxy.plane.setHealth(0, false, "said by the test");
+    expectFixed(await ask(stage, get()), "reset");
+    expect(company.counts).toEqual([0, 1]);
+    expect((await ask(stage, post("order"))).status).toBe(502);
+    expect(company.counts).toEqual([0, 2]);
+  });
+
+  test("nothing that is shed: 503", async () => {
+    const gate = new Gate();
+    const { stage } = await apologetic(() => gate.hold(ok()), false, {
+      pool: { maxConnections: 1, queue: { max: 1, timeout: "200ms" } },
+    });
+    const holder = ask(stage, get());
+    await gate.filled(1);
+    const late = ask(stage, get());
+    await eventually(() => stage.proxy.plane.inspect().waiting === 1, "one waits");
+    const refused = await ask(stage, get());
+    expect([refused.status, refused.value("spillway-reason")]).toEqual([503, "queue-full"]);
+    expect((await late).status).toBe(503);
+    gate.release();
+    expect((await holder).status).toBe(200);
+    expect(stage.proxy.snapshot().upstreams[0]).toMatchObject({ fallbacks: 0 });
+  });
+
+  test("nothing that the backend answered itself", async () => {
+    const { stage } = await apologetic(() => reply(503, "busy"));
+    expect(await ask(stage, get())).toMatchObject({ status: 503, body: "busy" });
+  });
+});
+
+test("what opens a circuit does not eject its backend as well: it is back after the circuit's pause", async () => {
+  let well = false;
+  const company = cast(2, ({ backend }) => (backend === 0 && !well ? reply(500) : ok(`${backend}`)));
+  const stage = await scene(company.scripts, {
+    upstream: {
+      balance: "round-robin",
+      circuitBreaker: { consecutiveFailures: 5, openFor: "200ms" },
+      outlierDetection: { consecutiveFailures: 5, ejectFor: "1m" },
+      retry: false,
+    },
+  });
+  for (let i = 0; i < 10; i++) await ask(stage, get());
+  expect(told(stage)).toEqual([OPENED]);
+  well = true;
+  await eventually(() => told(stage).includes(HALF_OPEN), "half-open");
+  const bodies: string[] = [];
+  for (let i = 0; i < 8; i++) bodies.push((await ask(stage, get())).body);
+  expect(bodies.filter((body) => body === "0").length).toBeGreaterThanOrEqual(3);
+  expect(told(stage)).toEqual([OPENED, HALF_OPEN, CLOSED]);
+  expect(stage.proxy.snapshot()).toMatchObject({ breakerTrips: 1, ejections: 0 });
 });
 
 test("fallback: what waits there is counted there", async () => {
