@@ -1,4 +1,6 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { Upstream } from "../../src/policy/upstream/upstream.ts";
+import { SystemClock } from "../../src/time/system-clock.ts";
 import { ok } from "../support/raw-backend.ts";
 import { get, post, scene } from "../support/scene.ts";
 import { eventually, type Message, pause, type Wire } from "../support/wire.ts";
@@ -62,6 +64,33 @@ test("who came first goes first", async () => {
   await stage.quiet();
   expect(stage.proxy.snapshot().upstreams[0]).toMatchObject({ waiting: 0, requests: 5, failed: 0 });
   expect(stage.backend.connections).toHaveLength(1);
+});
+
+test("time stands still while those are dealt with whose time is over: nobody is told an earlier time than before", async () => {
+  const { advance } = Upstream.prototype;
+  const hold = vi.spyOn(SystemClock.prototype, "hold");
+  let advances = 0;
+  let moved = 0;
+  const spy = vi.spyOn(Upstream.prototype, "advance").mockImplementation(function (this: Upstream, now: number) {
+    const clock = hold.mock.contexts.at(-1) as SystemClock;
+    const before = clock.now();
+    for (const from = performance.now(); performance.now() - from < 1; );
+    advances++;
+    if (clock.now() !== before) moved++;
+    advance.call(this, now);
+  });
+  onTestFinished(() => {
+    spy.mockRestore();
+    hold.mockRestore();
+  });
+  const { gate, stage, holder, join } = await crowded({ timeout: "60ms" });
+  const waiting = [await join(get("/1")), await join(get("/2"))];
+  for (const { response } of waiting) expectShed(await response, "queue-timeout");
+  gate.release();
+  expect((await holder).status).toBe(200);
+  await stage.quiet();
+  expect(advances).toBeGreaterThan(0);
+  expect(moved).toBe(0);
 });
 
 describe("many clients that have sent their next request already", () => {
