@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { RoundRobin } from "../balance/round-robin.ts";
 import type { Outcome } from "../model/outcome.ts";
-import type { AnswerReason } from "./dispatch.ts";
+import type { AnswerReason } from "./answer.ts";
+import type { Isolation } from "./isolation.ts";
 import {
   active,
   failure,
@@ -13,7 +14,6 @@ import {
   success,
   timeout,
 } from "./samples.ts";
-import type { Isolation } from "./upstream.ts";
 
 const { begun } = SampleExchange;
 const isolation: Isolation = { retry: sampleRetry, queue: sampleQueue };

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { RoundRobin } from "../balance/round-robin.ts";
 import type { Backend } from "../model/backend.ts";
 import type { Outcome } from "../model/outcome.ts";
+import type { Isolation } from "./isolation.ts";
 import {
   active,
   cancelled,
@@ -13,7 +14,6 @@ import {
   sampleRetry,
   sampleUpstream,
 } from "./samples.ts";
-import type { Isolation } from "./upstream.ts";
 
 const { begun } = SampleExchange;
 const hedging: Isolation = { hedge: { ...sampleHedge, budget: 1 }, retry: sampleRetry, queue: sampleQueue };

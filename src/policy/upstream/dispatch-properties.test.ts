@@ -6,6 +6,7 @@ import type { FailureReason, Outcome, Progress, TimeoutPhase } from "../model/ou
 import { SeededRandom } from "../model/random.ts";
 import type { Priority } from "../resilience/options.ts";
 import type { AttemptTicket, Step } from "./dispatch.ts";
+import type { Isolation } from "./isolation.ts";
 import {
   failure,
   type SampleBackend,
@@ -18,7 +19,7 @@ import {
   success,
   timeout,
 } from "./samples.ts";
-import type { Isolation, Upstream } from "./upstream.ts";
+import type { Upstream } from "./upstream.ts";
 
 type Sample = ReturnType<typeof sampleUpstream>;
 

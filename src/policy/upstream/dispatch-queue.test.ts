@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { RoundRobin } from "../balance/round-robin.ts";
 import { sampleBackends } from "../balance/samples.ts";
 import type { Backend } from "../model/backend.ts";
+import type { Isolation } from "./isolation.ts";
 import {
   active,
   cancelled,
@@ -12,7 +13,6 @@ import {
   sampleUpstream,
   timeout,
 } from "./samples.ts";
-import type { Isolation } from "./upstream.ts";
 
 const { begun } = SampleExchange;
 const queued: Isolation = { queue: sampleQueue, retry: sampleRetry };

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { RoundRobin } from "../balance/round-robin.ts";
 import type { Outcome } from "../model/outcome.ts";
+import type { Isolation } from "./isolation.ts";
 import {
   active,
   cancelled,
@@ -12,7 +13,7 @@ import {
   success,
   timeout,
 } from "./samples.ts";
-import type { Isolation, Upstream } from "./upstream.ts";
+import type { Upstream } from "./upstream.ts";
 
 const { begun } = SampleExchange;
 const retrying: Isolation = { retry: sampleRetry, queue: sampleQueue };

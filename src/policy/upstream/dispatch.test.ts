@@ -4,8 +4,9 @@ import { WeightedRoundRobin } from "../balance/weighted-round-robin.ts";
 import type { Backend } from "../model/backend.ts";
 import type { Outcome } from "../model/outcome.ts";
 import { Dispatch } from "./dispatch.ts";
+import type { Isolation } from "./isolation.ts";
 import { active, failure, sampleRetry, success, timeout } from "./samples.ts";
-import { type Isolation, Upstream } from "./upstream.ts";
+import { Upstream } from "./upstream.ts";
 
 const request = sampleRequest(0);
 const connectFailed = failure("connect");

@@ -1,15 +1,10 @@
 import type { Backend } from "../model/backend.ts";
-import {
-  type FailureReason,
-  gatewayFailure,
-  type Outcome,
-  type Progress,
-  type TimeoutPhase,
-} from "../model/outcome.ts";
+import { gatewayFailure, type Outcome, type Progress } from "../model/outcome.ts";
 import type { PickRequest } from "../model/request.ts";
 import type { Permit } from "../resilience/circuit-breaker.ts";
 import type { Priority } from "../resilience/options.ts";
 import type { ShedFromQueue } from "../resilience/queue.ts";
+import { type AnswerReason, NO_BACKENDS_FAULT, statusOf, TIMEOUT_REASONS } from "./answer.ts";
 import { mayRepeat } from "./repeat.ts";
 import type { Fallback, NoBackend, Upstream, Waiting } from "./upstream.ts";
 
@@ -24,17 +19,6 @@ import type { Fallback, NoBackend, Upstream, Waiting } from "./upstream.ts";
  *   then cut the client's connection, so that it can tell.
  */
 export type Step = "try" | "wait" | "answer" | "done";
-
-/** Why an exchange is answered by us. `none` as long as it is not. */
-export type AnswerReason =
-  | "none"
-  | "no-backend"
-  | "circuit-open"
-  | "concurrency"
-  | "throttled"
-  | ShedFromQueue
-  | FailureReason
-  | `${TimeoutPhase}-timeout`;
 
 /** Who drives a dispatch. */
 export interface DispatchOwner {
@@ -566,44 +550,4 @@ export class Dispatch implements Waiting {
 function ofTheBackend(outcome: Outcome, { respondedMs }: AttemptTicket): Outcome {
   if (outcome.kind !== "success" || respondedMs < 0 || outcome.durationMs === respondedMs) return outcome;
   return { kind: "success", status: outcome.status, durationMs: respondedMs };
-}
-
-/** Shed on purpose, or out of time: no backend is to blame, and the client should know. */
-const NO_BACKENDS_FAULT: ReadonlySet<AnswerReason> = new Set([
-  "queue-full",
-  "queue-timeout",
-  "deadline",
-  "concurrency",
-  "throttled",
-  "route-timeout",
-]);
-
-const TIMEOUT_REASONS = {
-  queue: "queue-timeout",
-  connect: "connect-timeout",
-  response: "response-timeout",
-  body: "body-timeout",
-  route: "route-timeout",
-} as const satisfies Record<TimeoutPhase, AnswerReason>;
-
-/** RFC 9110 section 15.6: 502 when the backend is to blame, 503 when there is no room now, 504 when it took too long. */
-function statusOf(reason: AnswerReason): number {
-  switch (reason) {
-    case "no-backend":
-    case "circuit-open":
-    case "exhausted":
-    case "queue-full":
-    case "queue-timeout":
-    case "deadline":
-    case "concurrency":
-    case "throttled":
-      return 503;
-    case "connect-timeout":
-    case "response-timeout":
-    case "body-timeout":
-    case "route-timeout":
-      return 504;
-    default:
-      return 502;
-  }
 }

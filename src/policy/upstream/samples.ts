@@ -21,7 +21,8 @@ import {
   type DispatchOwner,
   type Step,
 } from "./dispatch.ts";
-import { type Isolation, Upstream, type UpstreamChange, type UpstreamInit } from "./upstream.ts";
+import type { Isolation } from "./isolation.ts";
+import { Upstream, type UpstreamChange, type UpstreamInit } from "./upstream.ts";
 
 /** The defaults of the configuration, for what is on. */
 export const sampleQueue: QueueOptions = { max: 1_024, timeout: 1_000, target: Number.POSITIVE_INFINITY };

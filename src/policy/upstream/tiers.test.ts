@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import type { Isolation } from "./isolation.ts";
 import { failure, SampleExchange, sampleQueue, sampleRetry, sampleUpstream } from "./samples.ts";
-import type { Isolation } from "./upstream.ts";
 
 const { begun } = SampleExchange;
 const isolation: Isolation = { retry: sampleRetry, queue: sampleQueue };

@@ -2,8 +2,9 @@ import { describe, expect, test } from "vitest";
 import { sampleRequest } from "../balance/samples.ts";
 import type { Backend } from "../model/backend.ts";
 import type { Outcome } from "../model/outcome.ts";
+import type { Isolation } from "./isolation.ts";
 import { cancelled, failure, SampleExchange, sampleBreaker, sampleUpstream, success } from "./samples.ts";
-import type { Isolation, Upstream } from "./upstream.ts";
+import type { Upstream } from "./upstream.ts";
 
 const { begun } = SampleExchange;
 const request = sampleRequest(0);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Backend } from "../model/backend.ts";
 import type { Outcome } from "../model/outcome.ts";
+import type { Isolation } from "./isolation.ts";
 import {
   cancelled,
   failure,
@@ -12,7 +13,7 @@ import {
   success,
   timeout,
 } from "./samples.ts";
-import type { Isolation, Upstream } from "./upstream.ts";
+import type { Upstream } from "./upstream.ts";
 
 const { begun } = SampleExchange;
 const detecting: Isolation = { outlierDetection: sampleDetection, queue: sampleQueue };

@@ -3,8 +3,8 @@ import { LeastConnections } from "../balance/least-connections.ts";
 import { sampleBackends } from "../balance/samples.ts";
 import { WeightedRoundRobin } from "../balance/weighted-round-robin.ts";
 import type { Backend } from "../model/backend.ts";
+import type { Isolation } from "./isolation.ts";
 import { SampleExchange, sampleQueue, sampleSlowStart, sampleUpstream } from "./samples.ts";
-import type { Isolation } from "./upstream.ts";
 
 const { begun } = SampleExchange;
 const starting: Isolation = { slowStart: sampleSlowStart };

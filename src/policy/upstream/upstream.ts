@@ -7,37 +7,15 @@ import { CircuitBreaker, type Permit, verdictOf } from "../resilience/circuit-br
 import { ConcurrencyLimit } from "../resilience/concurrency-limit.ts";
 import { FailureKinds } from "../resilience/failure-kinds.ts";
 import { Hedging } from "../resilience/hedge.ts";
-import type {
-  CircuitBreakerOptions,
-  ConcurrencyLimitOptions,
-  HedgeOptions,
-  OutlierDetectionOptions,
-  QueueOptions,
-  RetryOptions,
-  SlowStartOptions,
-  ThrottleOptions,
-} from "../resilience/options.ts";
+import type { QueueOptions } from "../resilience/options.ts";
 import { type Ejection, OutlierDetector } from "../resilience/outlier-detection.ts";
 import { type ShedFromQueue, type Waiter, WaitingQueue } from "../resilience/queue.ts";
 import { Retry } from "../resilience/retry.ts";
 import { weightFactor } from "../resilience/slow-start.ts";
 import { Throttle } from "../resilience/throttle.ts";
+import type { Isolation } from "./isolation.ts";
 import { type AdminState, type BackendState, type BackendStatus, Member } from "./member.ts";
 import { Tiers } from "./tiers.ts";
-
-/** What isolates faults in an upstream, by configuration key. What is left out or `false` is off. */
-export interface Isolation {
-  readonly circuitBreaker?: CircuitBreakerOptions | false;
-  readonly outlierDetection?: OutlierDetectionOptions | false;
-  readonly retry?: RetryOptions | false;
-  readonly queue?: QueueOptions;
-  readonly concurrencyLimit?: ConcurrencyLimitOptions | false;
-  readonly slowStart?: SlowStartOptions | false;
-  /** Share of healthy backends of a tier below which all of them are used. 0: never. */
-  readonly panicThreshold?: number;
-  readonly hedge?: HedgeOptions | false;
-  readonly throttle?: ThrottleOptions | false;
-}
 
 /** What takes over when no backend of an upstream can be tried: another upstream, and when that cannot, a response. */
 export interface Fallback<R = unknown> {
