@@ -1,4 +1,5 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import { createSpillway } from "../../src/control/embed.ts";
 import { ok } from "../support/raw-backend.ts";
 import { get, scene } from "../support/scene.ts";
 import { eventually, pause } from "../support/wire.ts";
@@ -155,4 +156,35 @@ test("one that is ejected and then goes down has not returned", async () => {
   stage.proxy.plane.setHealth(0, false, "connection refused");
   for (let i = 0; i < 4; i++) expect((await ask(stage, get())).status).toBe(200);
   expect(told(stage)).toEqual([EJECTED]);
+});
+
+test("the status says when an ejection ends of a backend that is down meanwhile", async () => {
+  const company = cast(2, ({ backend }) => (backend === 0 ? reply(500) : ok()));
+  const { backends } = await scene(company.scripts);
+  const spillway = await createSpillway(
+    {
+      listeners: [{ listen: "127.0.0.1:0", upstream: "web" }],
+      upstreams: {
+        web: {
+          balance: "round-robin",
+          backends: backends.map(({ url }) => url),
+          healthCheck: { type: "tcp", interval: "20ms" },
+          outlierDetection: { ejectFor: "600ms" },
+        },
+      },
+    },
+    { log: { write: () => {} } as never },
+  );
+  onTestFinished(() => spillway.close());
+  const [bound] = spillway.listeners;
+  for (let i = 0; i < 10; i++) {
+    await (await fetch(`http://127.0.0.1:${bound!.kind === "tcp" ? bound!.port : 0}/`)).text();
+  }
+  const view = () => spillway.metrics().upstreams[0]!.backends[0]!;
+  expect(view()).toMatchObject({ state: "ejected", ejected: true });
+  await backends[0]!.close();
+  await eventually(() => view().state === "down", "down");
+  expect(view().ejected).toBe(true);
+  await eventually(() => !view().ejected, "not ejected any more");
+  expect(view().state).toBe("down");
 });
