@@ -208,6 +208,18 @@ describe.each([
     await expectNoBlame({ company, stage });
   });
 
+  test("a backend that does not answer in the long time that a peer gave is to blame", async () => {
+    const company = cast(2, ({ backend }) => (backend === 0 ? undefined : ok("well")));
+    const stage = await scene(company.scripts, {
+      listener: { trustedProxies: ["127.0.0.1"] },
+      upstream: { balance: "round-robin", ...upstream },
+    });
+    const asked = Array.from({ length: 6 }, () => ask(stage, get("/", ["X-Deadline-Ms: 1200"])));
+    const statuses = (await Promise.all(asked)).map(({ status }) => status);
+    expect(statuses.toSorted()).toEqual([200, 200, 200, 504, 504, 504]);
+    expect(told(stage)).toHaveLength(1);
+  });
+
   test("a backend that does not answer within the route's own time is to blame", async () => {
     const { company, stage } = await judged(({ backend }) => (backend === 0 ? undefined : ok("well")));
     const asked = Array.from({ length: 6 }, () => ask(stage, get()));
