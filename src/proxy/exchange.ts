@@ -64,6 +64,8 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   #over = false;
   /** Its deadline is the route's, not its client's. */
   #routesDeadline = false;
+  /** When something of the response came last. */
+  #heardAtMs = 0;
   /** A request body that came whole with its head. */
   #bodyText = "";
   #requestBody: BodyRelay | undefined;
@@ -397,8 +399,12 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
     const cut = this.responding;
     // Who was waited for? A client that sends or reads slowly, or gave too little time, says nothing of the backend.
     const body = this.#requestBody;
-    const clientsFault = (this.requestUnread && body?.blocked !== true) || this.#responseBody?.blocked === true;
-    const fair = this.#routesDeadline || (this.#attempt?.elapsedMs ?? 0) >= FAIR_MS;
+    const elapsedMs = this.#attempt?.elapsedMs ?? 0;
+    const silentMs = this.#services.clock.now() - this.#heardAtMs;
+    const answers = this.responding && silentMs < Math.min(FAIR_MS, elapsedMs / 2);
+    const clientsFault =
+      answers || (this.requestUnread && body?.blocked !== true) || this.#responseBody?.blocked === true;
+    const fair = this.#routesDeadline || elapsedMs >= FAIR_MS;
     const backendsFault = this.#attempt !== undefined && fair && !clientsFault;
     if (!backendsFault) this.#services.stripe.timeout("route");
     this.#dropAttempt(backendsFault ? "timeout" : "cancelled");
@@ -509,6 +515,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
 
   responseBytes(bytes: Buffer, from: number, to: number): void {
     const body = this.#responseBody!;
+    this.#heardAtMs = this.#services.clock.now();
     const at = body.feed(bytes, from, to);
     if (body.refusal !== undefined) {
       this.reason = body.refusal.code;

@@ -194,6 +194,23 @@ describe.each([
     await expectNoBlame(both);
   });
 
+  test("backends that still send when time is over are not to blame", async () => {
+    const both = await judged(async ({ wire, request }) => {
+      if (request.start.includes("/well")) return ok("well");
+      wire.write("HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n");
+      while (!wire.socket.destroyed) {
+        wire.write("more");
+        await pause(10);
+      }
+    });
+    for (let i = 0; i < 6; i++) {
+      const wire = await both.stage.client();
+      wire.write(get("/", ["Connection: close"]));
+      await wire.rest();
+    }
+    await expectNoBlame(both);
+  });
+
   test("a peer that gave too little time blames no backend", async () => {
     const company = cast(2, async ({ request }) => {
       if (!request.start.includes("/well")) await pause(120);
