@@ -34,7 +34,8 @@ test("kill -9 of one of three backends under 200 clients: what was in flight on 
   const killedAt = Date.now();
   backends[1]!.kill();
   const killedMs = performance.now();
-  expect((await stateOfB()).state).toBe("up");
+  // Attempts notice before checks do: it may be ejected by now.
+  expect((await stateOfB()).state).not.toBe("down");
   const down = await untilB("down");
   const downMs = Date.parse(down.since) - killedAt;
   const entry = await spillway.entry("backend_down");
