@@ -155,3 +155,12 @@ describe("what policies think of a backend", () => {
     expect(shown()).toEqual(["up", "", 1_000]);
   });
 });
+
+test("a condition that ends while checks fail says nothing in favour of the backend", () => {
+  const { of, shown } = board("up");
+  of.setCondition(0, 0, { circuit: "closed", ejected: true, reason: "5 failures in a row" }, 2_000);
+  of.setHealth(0, false, "connection refused", 3_000);
+  of.setHealth(0, true, "check passed", 4_000);
+  of.setCondition(0, 0, { circuit: "closed", ejected: false, reason: "" }, 4_001);
+  expect(shown()).toEqual(["up", "check passed", 4_001]);
+});

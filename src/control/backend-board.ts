@@ -64,7 +64,7 @@ export class BackendBoard {
     if (row === undefined) return;
     row.conditions.delete(worker);
     if (condition.ejected || condition.circuit !== "closed") row.conditions.set(worker, condition);
-    else row.goodReason = condition.reason;
+    else if (condition.reason !== "") row.goodReason = condition.reason;
     this.#review(row, wallMs);
   }
 

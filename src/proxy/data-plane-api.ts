@@ -46,7 +46,7 @@ export interface BackendCondition {
   readonly circuit: "closed" | "open" | "half-open";
   /** By the outlier detector. */
   readonly ejected: boolean;
-  /** What brought it into this condition, in a few words. */
+  /** What brought it into this condition, in a few words; empty when there is nothing to say in its favour. */
   readonly reason: string;
 }
 

@@ -161,7 +161,9 @@ export class UpstreamRuntime {
     const { upstream } = this;
     const circuit = upstream.circuitOf(backend)?.state ?? "closed";
     const ejected = upstream.ejectionOf(backend) !== undefined;
-    const reason = upstream.stateOf(backend)?.reason ?? "";
+    const status = upstream.stateOf(backend);
+    // That a circuit closed while the checks say down says nothing in its favour.
+    const reason = ejected || circuit !== "closed" || status?.state === "up" ? (status?.reason ?? "") : "";
     const told = this.#told.get(backend);
     if (told === undefined ? circuit === "closed" && !ejected : told.circuit === circuit && told.ejected === ejected) {
       return;
