@@ -349,7 +349,7 @@ const upstreamSchema = z
     slowStart: slowStart
       .prefault(false)
       .describe(
-        "Gives a backend that has come back its traffic little by little, so that its caches can fill. `{}` switches it on.",
+        "Gives a backend that has come back its traffic little by little, and its room too, so that its caches can fill. `{}` switches it on.",
       ),
     panicThreshold: panicThreshold
       .prefault(false)

@@ -38,7 +38,7 @@ export class Backend {
   readonly limit: number;
   /** Changed by `Upstream` alone, which then rebuilds the balancer. */
   weight: number;
-  /** Part of its weight that it has while it starts slowly, from 0 to 1. Changed by `Upstream` alone. */
+  /** Part of its weight and its limit that it has while it starts slowly, from 0 to 1. Changed by `Upstream` alone. */
   ramp = 1;
   readonly #counts: BackendCounts;
 
@@ -62,14 +62,10 @@ export class Backend {
     return this.weight * this.ramp;
   }
 
-  /** Whether one more exchange may run on it. */
-  get hasRoom(): boolean {
-    return this.limit === Number.POSITIVE_INFINITY || this.active < this.limit;
-  }
-
   /** For `Upstream`: an exchange begins here, unless there is no room: false then. */
   take(): boolean {
-    return this.#counts.takeActive(this.slot, this.limit);
+    const { limit, ramp } = this;
+    return this.#counts.takeActive(this.slot, ramp === 1 ? limit : Math.max(1, Math.ceil(limit * ramp)));
   }
 
   /** For `Upstream`: an exchange that was taken has ended. */

@@ -51,6 +51,18 @@ describe("a backend that comes back", () => {
     expect(balancer.heard.at(-1)).toBe("a 1, b 1");
   });
 
+  test("has so much of its room, and one place at least", () => {
+    const sample = sampleUpstream({ a: { limit: 20 }, b: { limit: 1 } }, { ...starting, queue: sampleQueue });
+    const { upstream, a } = sample;
+    upstream.setHealth(a, false, "connection refused", 0);
+    upstream.setHealth(a, true, "check passed", 1_000);
+    for (let n = 0; n < 10; n++) begun(upstream, 1_000);
+    expect([a.active, upstream.queue.size]).toEqual([2, 7]);
+    while (upstream.wakeAtMs <= 1_000 + 15_000) upstream.advance(upstream.wakeAtMs);
+    for (let n = 0; n < 20; n++) begun(upstream, 16_000);
+    expect(a.active).toBe(10);
+  });
+
   test("gets so much of the traffic", () => {
     const { upstream, a } = recovering();
     while (upstream.wakeAtMs <= 1_000 + 15_000) upstream.advance(upstream.wakeAtMs);

@@ -538,7 +538,7 @@ export class Upstream {
     this.#ramp(now);
   }
 
-  /** Gives those that came back the part of their weight that is due by now. */
+  /** Gives those that came back the part of their weight, and of their limit, that is due by now. */
   #ramp(now: number): void {
     const { slowStart } = this.#isolation;
     if (!slowStart) return;
