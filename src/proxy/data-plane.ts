@@ -76,7 +76,7 @@ class NetDataPlane implements DataPlane {
       },
       date: dateSource(clock),
     };
-    const context = { services: this.#services, transport, counts: init.counts, runtimes: this.#services.runtimes };
+    const context = { services: this.#services, transport, counts: init.counts };
     const slots = assignSlots(settings);
     const byName = new Map<string, UpstreamRuntime>();
     Object.entries(settings.upstreams).forEach(([name, upstream], index) => {

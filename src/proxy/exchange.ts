@@ -4,6 +4,7 @@ import { retryAfterMs } from "../policy/resilience/retry-after.ts";
 import { priorityOf } from "../policy/route/priority.ts";
 import { rewriteTarget } from "../policy/route/rewrite.ts";
 import { chooseSplit, type Route } from "../policy/route/route.ts";
+import { blamesBackend } from "../policy/upstream/blame.ts";
 import { Dispatch, type DispatchEvent, type DispatchOwner, type Step } from "../policy/upstream/dispatch.ts";
 import { mayRepeat } from "../policy/upstream/repeat.ts";
 import { latin1 } from "../wire/bytes.ts";
@@ -22,8 +23,6 @@ import { type FixedResponse, RESPONSE_LIMITS, type UpstreamRuntime } from "./ups
 
 /** A body up to this size that came whole with its head is written with it, as one string. */
 const WHOLE_BODY_BYTES = 64 * 1024;
-/** A backend that had so long has had its chance, however little time its client had given. */
-const FAIR_MS = 1_000;
 const RETRY_AFTER = /(?:^|\r\n)retry-after:([^\r]*)/i;
 /** What is written down of an exchange whose client left before it was answered; nobody is sent it. */
 const CLIENT_LEFT = 499;
@@ -212,9 +211,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
 
   /** How much of a body is kept in case that it has to be sent again. */
   get #keepBytes(): number {
-    const retry = this.#upstream?.settings.retry ?? false;
-    if (retry === false || retry.attempts < 2) return 0;
-    return retry.unsafeMethods || mayRepeat(this.method) ? retry.bodyBytes : 0;
+    return this.#upstream?.upstream.keepsBytes(this.method) ?? 0;
   }
 
   /** Asks the policy, and does what it says. */
@@ -397,17 +394,15 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   /** Its time is over. */
   routeLate(): void {
     const cut = this.responding;
-    // Who was waited for? A client that sends or reads slowly, or gave too little time, says nothing of the backend.
-    const body = this.#requestBody;
-    const elapsedMs = this.#attempt?.elapsedMs ?? 0;
-    const silentMs = this.#services.clock.now() - this.#heardAtMs;
-    const answers = this.responding && silentMs < Math.min(FAIR_MS, elapsedMs / 2);
-    const clientsFault =
-      answers || (this.requestUnread && body?.blocked !== true) || this.#responseBody?.blocked === true;
-    const fair = this.#routesDeadline || elapsedMs >= FAIR_MS;
-    const backendsFault = this.#attempt !== undefined && fair && !clientsFault;
-    if (!backendsFault) this.#services.stripe.timeout("route");
-    this.#dropAttempt(backendsFault ? "timeout" : "cancelled");
+    const blamed = blamesBackend({
+      ranMs: this.#attempt?.elapsedMs,
+      silentMs: cut ? this.#services.clock.now() - this.#heardAtMs : undefined,
+      clientWaitedFor:
+        (this.requestUnread && this.#requestBody?.blocked !== true) || this.#responseBody?.blocked === true,
+      ownLimit: this.#routesDeadline,
+    });
+    if (!blamed) this.#services.stripe.timeout("route");
+    this.#dropAttempt(blamed ? "timeout" : "cancelled");
     if (cut) this.#cut("route-timeout");
     else this.#answer(504, "route-timeout", { because: "route-timeout" });
   }
@@ -484,20 +479,19 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   /** Whether the response is one to drop, for a better one from another backend. */
   #tryAgainFor(attempt: Attempt, head: ResponseHead, bodyBytes: number): boolean {
     const dispatch = this.#dispatch!;
+    if (!dispatch.waitsForOther(head.status) && !this.#retriesFor(dispatch, head)) return false;
     const whole = head.framing === bodyBytes && head.keepAlive;
-    if (this.#second !== undefined) {
-      // A backend that fails at once must not win against one that is still at work.
-      if (head.status < 500) return false;
-      this.#attemptEnded(attempt, { kind: "success", status: head.status, durationMs: attempt.elapsedMs }, whole);
-      return true;
-    }
+    this.#attemptEnded(attempt, { kind: "success", status: head.status, durationMs: attempt.elapsedMs }, whole);
+    return true;
+  }
+
+  #retriesFor(dispatch: Dispatch, head: ResponseHead): boolean {
     if (this.requestUnread || !dispatch.mightRetry(head.status)) return false;
     if (this.#requestBody?.rewindable === false) dispatch.replayable = false;
     const asked = RETRY_AFTER.exec(head.kept)?.[1]?.trim();
-    const waitMs = asked === undefined ? undefined : retryAfterMs(asked, this.#services.clock.wallTime());
-    if (!dispatch.wantsRetry(head.status, waitMs, this.#services.clock.now())) return false;
-    this.#attemptEnded(attempt, { kind: "success", status: head.status, durationMs: attempt.elapsedMs }, whole);
-    return true;
+    const { clock } = this.#services;
+    const waitMs = asked === undefined ? undefined : retryAfterMs(asked, clock.wallTime());
+    return dispatch.wantsRetry(head.status, waitMs, clock.now());
   }
 
   #beginResponse(attempt: Attempt, status: number): BackendConnection {

@@ -32,8 +32,6 @@ export interface UpstreamContext {
   readonly services: Services;
   readonly transport: Transport;
   readonly counts: BackendCounts;
-  /** Of all upstreams; each adds its own. */
-  readonly runtimes: Map<Backend, BackendRuntime>;
 }
 
 type Respond = NonNullable<Exclude<UpstreamSettings["circuitBreaker"], false>["fallback"]>["respond"];
@@ -91,7 +89,7 @@ export class UpstreamRuntime {
         const limit = Math.min(backendSettings.maxConnections, backendSettings.maxRequests);
         const backend = new Backend({ ...backendSettings, slot: slots[at]!.slot, limit }, context.counts);
         const runtime = this.#backendRuntime(backend, backendSettings, head, context);
-        context.runtimes.set(backend, runtime);
+        services.runtimes.set(backend, runtime);
         return [backend, runtime];
       }),
     );

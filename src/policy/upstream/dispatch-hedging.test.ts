@@ -240,6 +240,19 @@ describe("of two attempts", () => {
     expect(new Set([first.backend, second.backend, dispatch.attempt!.backend]).size).toBe(3);
   });
 
+  test("an error of one is not the answer while the other is at work; any other response is, and the last one standing", () => {
+    const { dispatch, first, at } = hedged();
+    expect([500, 503, 200, 404, 429].map((status) => dispatch.waitsForOther(status))).toEqual([
+      true,
+      true,
+      false,
+      false,
+      false,
+    ]);
+    expect(dispatch.ended({ kind: "success", status: 500, durationMs: 1 }, "request", at + 1, first)).toBe("wait");
+    expect(dispatch.waitsForOther(500)).toBe(false);
+  });
+
   test("neither is retried for its status while the other runs, and not beyond the times that it may be sent", () => {
     const { upstream } = sampleUpstream({ a: {}, b: {}, c: {} }, hedging);
     for (let n = 0; n < 20; n++) begun(upstream, 990).succeeded(1_000);

@@ -216,6 +216,14 @@ export class Dispatch implements Waiting {
     return loser;
   }
 
+  /**
+   * Whether a response with this status should be dropped because another attempt is still at work: a backend that fails
+   * at once must not win against it. Then report the attempt with progress `request`.
+   */
+  waitsForOther(status: number): boolean {
+    return this.#hedge !== undefined && status >= 500;
+  }
+
   /** Whether {@link wantsRetry} is worth asking. */
   mightRetry(status: number): boolean {
     return this.#upstream.retry?.lists(status) === true && this.mayRetry;
@@ -472,8 +480,7 @@ export class Dispatch implements Waiting {
   }
 
   get #repeatable(): boolean {
-    if (!this.replayable) return false;
-    return mayRepeat(this.#request.method) || this.#upstream.retry?.options.unsafeMethods === true;
+    return this.replayable && this.#upstream.mayRepeat(this.#request.method);
   }
 
   /** False when it was settled before. */

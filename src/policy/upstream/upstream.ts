@@ -15,6 +15,7 @@ import { weightFactor } from "../resilience/slow-start.ts";
 import { Throttle } from "../resilience/throttle.ts";
 import type { Isolation } from "./isolation.ts";
 import { type AdminState, type BackendState, type BackendStatus, Member } from "./member.ts";
+import { mayRepeat } from "./repeat.ts";
 import { Tiers } from "./tiers.ts";
 
 /** What takes over when no backend of an upstream can be tried: another upstream, and when that cannot, a response. */
@@ -334,6 +335,17 @@ export class Upstream {
     if (member.breaker?.state !== "half-open") return permit;
     this.#judgeBy(member, { kind: "success", status, durationMs }, now, permit);
     return NO_PERMIT;
+  }
+
+  /** Whether a request that failed may be sent once more. */
+  mayRepeat(method: string): boolean {
+    return mayRepeat(method) || this.retry?.options.unsafeMethods === true;
+  }
+
+  /** How many bytes of a request's body to keep in case that it has to be sent again. */
+  keepsBytes(method: string): number {
+    if (this.retry === undefined || this.retry.options.attempts < 2 || !this.mayRepeat(method)) return 0;
+    return this.retry.options.bodyBytes;
   }
 
   /** With hedging: whether a member has answered nobody since then. Who has only been overtaken is not slow for that. */
