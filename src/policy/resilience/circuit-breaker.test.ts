@@ -5,22 +5,12 @@ import type { Random } from "../model/random.ts";
 import { CircuitBreaker, type Permit, type Verdict, verdictOf } from "./circuit-breaker.ts";
 import { FailureKinds } from "./failure-kinds.ts";
 import type { CircuitBreakerOptions } from "./options.ts";
+import { sampleBreaker } from "./samples.ts";
 
-const defaults: CircuitBreakerOptions = {
-  on: ["connect", "timeout", "reset", "malformed", "truncated", "5xx"],
-  consecutiveFailures: 5,
-  errorThreshold: 0.5,
-  minimumRequests: 20,
-  window: 10_000,
-  slowerThan: Number.POSITIVE_INFINITY,
-  openFor: 5_000,
-  maxOpenFor: 60_000,
-  halfOpenRequests: 1,
-};
 const noJitter: Random = { next: () => 0 };
 
 function breakerWith(options: Partial<CircuitBreakerOptions> = {}, random = noJitter): CircuitBreaker {
-  return new CircuitBreaker({ ...defaults, ...options }, random);
+  return new CircuitBreaker({ ...sampleBreaker, ...options }, random);
 }
 
 /** One attempt after the other at `now`: `+` succeeds, `-` fails, `4` is answered 429, `0` says nothing. */
@@ -476,7 +466,7 @@ test("it does what the rules, read off a list of all events, say", () => {
   ]);
 });
 
-const on = new FailureKinds([...defaults.on, 429]);
+const on = new FailureKinds([...sampleBreaker.on, 429]);
 const success = (status: number): Outcome => ({ kind: "success", status, durationMs: 1 });
 const failure = (reason: FailureReason): Outcome => ({ kind: "failure", reason, durationMs: 1 });
 const timeout = (phase: TimeoutPhase): Outcome => ({ kind: "timeout", phase, durationMs: 1 });

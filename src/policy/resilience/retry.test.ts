@@ -2,19 +2,10 @@ import { describe, expect, test } from "vitest";
 import type { FailureReason, Outcome, TimeoutPhase } from "../model/outcome.ts";
 import type { RetryOptions } from "./options.ts";
 import { Retry } from "./retry.ts";
+import { sampleRetry } from "./samples.ts";
 
-const defaults: RetryOptions = {
-  attempts: 2,
-  on: ["connect", "reset", "timeout", "malformed", 502, 503],
-  unsafeMethods: false,
-  budget: 0.2,
-  minimumBudget: 3,
-  perTryTimeout: Number.POSITIVE_INFINITY,
-  backoff: { base: 25, max: 250 },
-  bodyBytes: 65_536,
-};
 const retryWith = (options: Partial<RetryOptions> = {}, drawn = 0.5) =>
-  new Retry({ ...defaults, ...options }, { next: () => drawn });
+  new Retry({ ...sampleRetry, ...options }, { next: () => drawn });
 const failed = (reason: FailureReason): Outcome => ({ kind: "failure", reason, durationMs: 1 });
 const late = (phase: TimeoutPhase): Outcome => ({ kind: "timeout", phase, durationMs: 1 });
 
