@@ -4,8 +4,11 @@ import { get, post, READ_MODES, scene } from "../support/scene.ts";
 import { eventually, pause } from "../support/wire.ts";
 import { type Act, ask, cast, reply } from "./cast.ts";
 
-/** Responses it takes until it is known what is slow. */
-const WARM_UP = 20;
+/**
+ * Enough responses for it to be known what is slow. It takes 20, and each 3 s what was observed loses half of its
+ * weight: wherever among so many that moment falls, more than 20 are left.
+ */
+const WARM_UP = 60;
 
 interface Options {
   readonly mode?: (typeof READ_MODES)[number];
@@ -16,7 +19,7 @@ interface Options {
 }
 
 /** Backends that have been quick so far, and from now on do what `act` says; `nth` counts from here. */
-async function warm(act: Act, { mode, upstream = {}, backends = 2, warmUp = WARM_UP + 5 }: Options = {}) {
+async function warm(act: Act, { mode, upstream = {}, backends = 2, warmUp = WARM_UP }: Options = {}) {
   const company = cast(backends, () => ok("quick"));
   const stage = await scene(company.scripts, {
     ...(mode === undefined ? {} : { mode }),
@@ -101,7 +104,7 @@ describe.each(READ_MODES)("with reads by %s", (mode) => {
       expect(wire.pending).toBe("");
     }
     expect(since()).toHaveLength(10);
-    expect(stage.proxy.snapshot().upstreams[0]).toMatchObject({ hedges: 5, requests: WARM_UP + 10, failed: 0 });
+    expect(stage.proxy.snapshot().upstreams[0]).toMatchObject({ hedges: 5, requests: WARM_UP + 5, failed: 0 });
   });
 });
 
@@ -111,7 +114,7 @@ test("before it is known what is slow, nothing is hedged", async () => {
       await pause(150);
       return ok();
     },
-    { warmUp: WARM_UP - 2 },
+    { warmUp: 18 },
   );
   expect((await ask(stage, get())).status).toBe(200);
   expect(since()).toHaveLength(1);
@@ -145,9 +148,9 @@ test("there are never more than two at a time, and no more hedges than the budge
       await pause(150);
       return ok();
     },
-    { backends: 3, upstream: { hedge: { quantile: "90%", minimumDelay: "40ms", budget: "10%" } } },
+    { backends: 3, upstream: { hedge: { quantile: "90%", minimumDelay: "40ms", budget: "4%" } } },
   );
-  // 25 requests have saved up two and a half hedges.
+  // 60 requests have saved up 2.4 hedges, the four that follow do not complete a third.
   for (let i = 0; i < 4; i++) expect((await ask(stage, get())).status).toBe(200);
   expect(since()).toHaveLength(6);
   expect(stage.proxy.snapshot().upstreams[0]!.hedges).toBe(2);
