@@ -36,6 +36,10 @@ export interface WorkerData {
   readonly bind: WorkerBind;
   readonly memory: SharedMemory;
   readonly down: readonly DownBackend[];
+  /** See `DataPlaneInit`. */
+  readonly secret: string;
+  readonly sharedSessions: boolean;
+  readonly geoip: ReadonlyMap<string, SharedArrayBuffer>;
 }
 
 /** From the control plane to a worker. */
@@ -46,6 +50,14 @@ export type ToWorker =
   | { readonly type: "retryConnections"; readonly slot: number }
   /** So many characters of access log are written or given up. */
   | { readonly type: "accessLogWritten"; readonly chars: number }
+  | {
+      readonly type: "sessionFound";
+      readonly id: number;
+      readonly address: string | undefined;
+      readonly failed: boolean;
+    }
+  | { readonly type: "sessionCorrected"; readonly upstream: string; readonly key: string; readonly address: string }
+  | { readonly type: "geoip"; readonly path: string; readonly database: SharedArrayBuffer }
   | { readonly type: "inspect" }
   | { readonly type: "drain"; readonly deadlineMs: number };
 
@@ -65,5 +77,14 @@ export type FromWorker =
   | { readonly type: "connectionWanted"; readonly slot: number }
   | { readonly type: "connectionFreed"; readonly slot: number }
   | ({ readonly type: "backendCondition"; readonly slot: number } & BackendCondition)
+  | { readonly type: "sessionWanted"; readonly id: number; readonly upstream: string; readonly key: string }
+  | {
+      readonly type: "sessionPlaced";
+      readonly upstream: string;
+      readonly key: string;
+      readonly address: string;
+      readonly instead: string | undefined;
+      readonly ttlMs: number;
+    }
   | { readonly type: "inspected"; readonly inspection: DataPlaneInspection }
   | { readonly type: "drained"; readonly cut: number };

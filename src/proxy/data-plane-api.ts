@@ -39,6 +39,12 @@ export interface DataPlaneInit {
   readonly random: Random;
   readonly bind: Bind;
   readonly events: DataPlaneEvents;
+  /** Made at the start of the process, the same for all workers: what cookies are signed with where no key is configured. */
+  readonly secret: string;
+  /** Several workers or instances share their sessions: the events `session*` are heard and answered. */
+  readonly sharedSessions: boolean;
+  /** Databases by the path in `listeners[].clientPosition.geoip`, as far as they could be read. */
+  readonly geoip: ReadonlyMap<string, SharedArrayBuffer>;
 }
 
 /** What the policies of one data plane think of a backend, beside what checks say of it. */
@@ -65,6 +71,23 @@ export interface DataPlaneEvents {
   connectionFreed(slot: number): void;
   /** The backend in `slot` is in another condition than was told last; at the start all are closed and not ejected. */
   backendCondition(slot: number, condition: BackendCondition): void;
+  /** Where does a session belong? `DataPlane.sessionFound` answers with the same `id`, soon or never. */
+  sessionWanted(id: number, upstream: string, key: string): void;
+  /** A session belongs to the backend at `address` now, or still does, and belonged to `instead` before; for `ttlMs`. */
+  sessionPlaced(upstream: string, key: string, address: string, instead: string | undefined, ttlMs: number): void;
+}
+
+/** What a data plane says of a request that nobody has sent. */
+export interface RequestDescription {
+  /** Index of the listener in the configuration. */
+  readonly listener: number;
+  readonly method: string;
+  readonly host: string;
+  readonly target: string;
+  /** Address of the peer. */
+  readonly client: string;
+  /** Fields, names in lower case, in order. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
 }
 
 /** Connections of one backend as one data plane sees them. */
@@ -109,6 +132,15 @@ export interface DataPlane {
   drain(deadlineMs: number): Promise<{ readonly cut: number }>;
   /** Closes everything at once. */
   close(): void;
+  /**
+   * Where a session belongs: the answer to `sessionWanted`. `address` is undefined when nobody knows; `failed`: the store
+   * could not be asked, or did not answer in time.
+   */
+  sessionFound(id: number, address: string | undefined, failed: boolean): void;
+  /** Somebody else has placed a session that was thought to be elsewhere. */
+  sessionCorrected(upstream: string, key: string, address: string): void;
+  /** A database at this path in the configuration has been read anew. */
+  setGeoip(path: string, database: SharedArrayBuffer): void;
   /** For status and tests. */
   inspect(): DataPlaneInspection;
 }

@@ -17,6 +17,11 @@ export interface Balancer {
    * `exclude`: backends already tried in this exchange. O(1) or O(n), allocates nothing.
    */
   pick(request: PickRequest, now: number, exclude?: ReadonlySet<Backend>): Backend | undefined;
+  /**
+   * What `pick` would answer now, changing nothing: for explanations. Left out where that is left to chance, or where
+   * nobody can tell.
+   */
+  peek?(request: PickRequest, now: number, exclude?: ReadonlySet<Backend>): Backend | undefined;
   /** Optional feedback for policies that learn from outcomes. */
   settled?(backend: Backend, outcome: Outcome, now: number): void;
 }

@@ -11,12 +11,36 @@ export type BalancerOption =
       readonly min: number;
       readonly max: number;
       readonly about: string;
-    };
+    }
+  /** A distance; Infinity as `max` lets `unlimited` be written. */
+  | {
+      readonly type: "kilometres";
+      readonly default: number;
+      readonly min: number;
+      readonly max: number;
+      readonly about: string;
+    }
+  | { readonly type: "flag"; readonly default: boolean; readonly about: string }
+  /** The name of a region; empty for none. */
+  | { readonly type: "region"; readonly default: string; readonly about: string }
+  | { readonly type: "regions"; readonly default: readonly string[]; readonly about: string }
+  /** The name of another balancer, which takes its own defaults. */
+  | { readonly type: "balancer"; readonly default: string; readonly about: string };
 
 /** The options of a balancer by name. */
 export type BalancerOptions = Readonly<Record<string, BalancerOption>>;
 
-type ValueOf<O extends BalancerOption> = O["type"] extends "key" ? KeyName : number;
+interface Values {
+  key: KeyName;
+  integer: number;
+  kilometres: number;
+  flag: boolean;
+  region: string;
+  regions: readonly string[];
+  balancer: string;
+}
+
+type ValueOf<O extends BalancerOption> = Values[O["type"]];
 
 /** What a user may write for these options; what is left out takes its default. */
 export type OptionValues<Options extends BalancerOptions> = {
@@ -28,8 +52,15 @@ export interface BalancerDefinition<Options extends BalancerOptions = BalancerOp
   /** One sentence for `--help` and the reference page. */
   readonly about: string;
   readonly options: Options;
-  /** A balancer without backends; `random` is all the randomness it will ever use. */
-  create(options: Required<{ readonly [Name in keyof Options]: ValueOf<Options[Name]> }>, random: Random): Balancer;
+  /**
+   * A balancer without backends; `random` is all the randomness it will ever use, `createOther` makes the balancer that
+   * an option of type `balancer` names.
+   */
+  create(
+    options: Required<{ readonly [Name in keyof Options]: ValueOf<Options[Name]> }>,
+    random: Random,
+    createOther: (name: string) => Balancer,
+  ): Balancer;
 }
 
 /** States a definition, keeping the exact type of its options. */

@@ -49,7 +49,9 @@ export function createBalancer(settings: BalanceSettings, source: Random): Balan
   if (definition === undefined) {
     throw new TypeError(`"${settings.policy}" is not a balancer: write ${balancerNames.join(", ")}`);
   }
-  return definition.create(withDefaults(definition.options, settings), source);
+  return definition.create(withDefaults(definition.options, settings), source, (name) =>
+    createBalancer({ policy: name } as BalanceSettings, source),
+  );
 }
 
 function withDefaults(

@@ -1,3 +1,5 @@
+import type { Position } from "./position.ts";
+
 /** Where the active exchanges and open connections of every backend are counted, over all workers. */
 export interface BackendCounts {
   /** Exchanges running on the backend in `slot` now, over all workers. */
@@ -27,6 +29,10 @@ export interface BackendInit {
   readonly tier?: number;
   /** Most exchanges that may run on it at a time, over all workers. Default: no limit. */
   readonly limit?: number;
+  /** Where it stands. Default: not known. */
+  readonly position?: Position | undefined;
+  /** Name of the region it stands in. Default: empty, none. */
+  readonly region?: string;
 }
 
 /** One server of an upstream. Its identity is the object: what stays across a change keeps its object. */
@@ -36,6 +42,8 @@ export class Backend {
   readonly slot: number;
   readonly tier: number;
   readonly limit: number;
+  readonly position: Position | undefined;
+  readonly region: string;
   /** Changed by `Upstream` alone, which then rebuilds the balancer. */
   weight: number;
   /** Part of its weight and its limit that it has while it starts slowly, from 0 to 1. Changed by `Upstream` alone. */
@@ -49,6 +57,8 @@ export class Backend {
     this.weight = init.weight;
     this.tier = init.tier ?? 0;
     this.limit = init.limit ?? Number.POSITIVE_INFINITY;
+    this.position = init.position;
+    this.region = init.region ?? "";
     this.#counts = counts;
   }
 
@@ -62,10 +72,19 @@ export class Backend {
     return this.weight * this.ramp;
   }
 
+  /** Whether one more exchange may run on it. Other workers may take the last place before who asked does. */
+  get hasRoom(): boolean {
+    return this.limit === Number.POSITIVE_INFINITY || this.active < this.#limitNow;
+  }
+
   /** For `Upstream`: an exchange begins here, unless there is no room: false then. */
   take(): boolean {
+    return this.#counts.takeActive(this.slot, this.#limitNow);
+  }
+
+  get #limitNow(): number {
     const { limit, ramp } = this;
-    return this.#counts.takeActive(this.slot, ramp === 1 ? limit : Math.max(1, Math.ceil(limit * ramp)));
+    return ramp === 1 ? limit : Math.max(1, Math.ceil(limit * ramp));
   }
 
   /** For `Upstream`: an exchange that was taken has ended. */
