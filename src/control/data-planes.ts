@@ -14,6 +14,27 @@ export interface DataPlaneParts {
   /** Undefined while the access log is off. */
   readonly accessLog: Pick<AccessLog, "write"> | undefined;
   readonly conditions: ConditionListener;
+  readonly sessions: SessionListener;
+  /** See `DataPlaneInit`. */
+  readonly secret: string;
+  readonly sharedSessions: boolean;
+  /** What has been read up to now, for those that start later too: what `DataPlanes.setGeoip` is told must be in it. */
+  readonly geoip: ReadonlyMap<string, SharedArrayBuffer>;
+}
+
+/** Who hears of the sessions that data planes share. */
+export interface SessionListener {
+  /** `DataPlanes.sessionFound` answers, for the same worker and with the same `id`. */
+  sessionWanted(worker: number, id: number, upstream: string, key: string): void;
+  /** `DataPlanes.sessionCorrected` answers when the session belongs to another backend. */
+  sessionPlaced(
+    worker: number,
+    upstream: string,
+    key: string,
+    address: string,
+    instead: string | undefined,
+    ttlMs: number,
+  ): void;
 }
 
 /** Who hears what data planes think of backends. */
@@ -31,6 +52,12 @@ export interface DataPlanes {
   setHealth(slot: number, up: boolean, reason: string): void;
   /** A check found the backend in `slot` well: one that is ejected may come back. `http`: it answered a request. */
   checkPassed(slot: number, http: boolean): void;
+  /** As `DataPlane.sessionFound`, for the data plane that asked; never within its question. */
+  sessionFound(worker: number, id: number, address: string | undefined, failed: boolean): void;
+  /** As `DataPlane.sessionCorrected`, for the data plane that placed it. */
+  sessionCorrected(worker: number, upstream: string, key: string, address: string): void;
+  /** As `DataPlane.setGeoip`, for all that run. */
+  setGeoip(path: string, database: SharedArrayBuffer): void;
   /** Data planes that carry traffic now. */
   readonly running: number;
   /** Why some listener is not open; undefined when all are. */

@@ -33,7 +33,7 @@ export class EmbeddedPlane implements DataPlanes {
   }
 
   async start(): Promise<readonly BoundAddress[]> {
-    const { settings, memory, clock } = this.#init;
+    const { settings, memory, clock, conditions, sessions, secret, sharedSessions, geoip } = this.#init;
     for (const { listen } of settings.listeners) if (listen.kind === "unix") await removeStaleSocket(listen.path);
     const log = limitLog(this.#init.log, clock, new LogLimiter(), perBackend);
     this.#plane = await this.#init.createDataPlane({
@@ -50,8 +50,14 @@ export class EmbeddedPlane implements DataPlanes {
         // There is no other worker to ask or to tell.
         connectionWanted: () => {},
         connectionFreed: () => {},
-        backendCondition: (slot, condition) => this.#init.conditions.conditionChanged(0, slot, condition),
+        backendCondition: (slot, condition) => conditions.conditionChanged(0, slot, condition),
+        sessionWanted: (id, upstream, key) => sessions.sessionWanted(0, id, upstream, key),
+        sessionPlaced: (upstream, key, address, instead, ttlMs) =>
+          sessions.sessionPlaced(0, upstream, key, address, instead, ttlMs),
       },
+      secret,
+      sharedSessions,
+      geoip,
     });
     const addresses = await this.#plane.start();
     this.#open = true;
@@ -64,6 +70,18 @@ export class EmbeddedPlane implements DataPlanes {
 
   checkPassed(slot: number, http: boolean): void {
     this.#plane?.checkPassed(slot, http);
+  }
+
+  sessionFound(_worker: number, id: number, address: string | undefined, failed: boolean): void {
+    queueMicrotask(() => this.#plane?.sessionFound(id, address, failed));
+  }
+
+  sessionCorrected(_worker: number, upstream: string, key: string, address: string): void {
+    queueMicrotask(() => this.#plane?.sessionCorrected(upstream, key, address));
+  }
+
+  setGeoip(path: string, database: SharedArrayBuffer): void {
+    this.#plane?.setGeoip(path, database);
   }
 
   get running(): number {

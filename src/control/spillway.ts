@@ -1,4 +1,4 @@
-import { randomInt } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { type Admin, createAdmin, type Readiness } from "../admin/index.ts";
 import type { AdminSettings, Settings } from "../config/settings.ts";
 import { formatAddress } from "../config/values.ts";
@@ -45,6 +45,8 @@ export class Spillway implements AsyncDisposable {
   readonly #counts: SharedCounts;
   readonly #board: BackendBoard;
   readonly #accessLog: AccessLog | undefined;
+  /** Databases that could be read, by their path in the configuration. */
+  readonly #geoip = new Map<string, SharedArrayBuffer>();
   readonly #planes: DataPlanes;
   readonly #health: HealthMonitor;
   readonly #admin: Admin | undefined;
@@ -78,6 +80,10 @@ export class Spillway implements AsyncDisposable {
           this.#board.setCondition(worker, slot, condition, clock.wallTime()),
         workerDied: (worker) => this.#board.forgetWorker(worker, clock.wallTime()),
       },
+      sessions: { sessionWanted: () => {}, sessionPlaced: () => {} },
+      secret: randomBytes(32).toString("base64url"),
+      sharedSessions: false,
+      geoip: this.#geoip,
     });
     this.#health = new HealthMonitor({
       backends: backends.flatMap(({ slot, upstreamName, id, settings: { endpoint } }) => {

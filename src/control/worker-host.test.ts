@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { FakePlane, inUse, memoryOf, settingsOf } from "../../test/support/fake-plane.ts";
+import { FakePlane, inUse, memoryOf, settingsOf, workerDefaults } from "../../test/support/fake-plane.ts";
 import { readSnapshot, SharedCounts } from "../metrics/index.ts";
 import { SeededRandom } from "../policy/model/random.ts";
 import type { ListenError } from "../proxy/data-plane-api.ts";
@@ -20,7 +20,8 @@ async function host(more: Partial<WorkerData> = {}, failure?: ListenError): Prom
   const posted: FromWorker[] = [];
   let tell: (message: ToWorker) => void = () => {};
   let plane!: FakePlane;
-  const data = { settings, worker: 1, bind: "reuse-port", memory: memoryOf(settings, 2), down: [], ...more } as const;
+  const memory = memoryOf(settings, 2);
+  const data = { ...workerDefaults, settings, worker: 1, bind: "reuse-port", memory, ...more } as const;
   await hostWorker(data, {
     port: {
       post: (message) => posted.push(structuredClone(message)),
@@ -64,7 +65,20 @@ test("what the control plane says reaches the data plane", async () => {
   tell({ type: "health", slot: 0, up: true, reason: "check passed" });
   tell({ type: "surrenderConnection", slot: 1 });
   tell({ type: "retryConnections", slot: 1 });
-  expect(plane.told).toEqual(["0 down: timeout", "0 up: check passed", "surrender 1", "retry 1"]);
+  tell({ type: "sessionFound", id: 7, address: "127.0.0.1:9001", failed: false });
+  tell({ type: "sessionFound", id: 8, address: undefined, failed: true });
+  tell({ type: "sessionCorrected", upstream: "web", key: "s1", address: "127.0.0.1:9002" });
+  tell({ type: "geoip", path: "city.mmdb", database: new SharedArrayBuffer(5) });
+  expect(plane.told).toEqual([
+    "0 down: timeout",
+    "0 up: check passed",
+    "surrender 1",
+    "retry 1",
+    "session 7 127.0.0.1:9001",
+    "session 8 failed",
+    "web s1 is at 127.0.0.1:9002",
+    "city.mmdb 5",
+  ]);
 });
 
 test("what the data plane says reaches the control plane, a flood of it held back", async () => {
@@ -74,14 +88,25 @@ test("what the data plane says reaches the control plane, a flood of it held bac
   events.connectionWanted(1);
   events.connectionFreed(0);
   events.backendCondition(1, { circuit: "open", ejected: false, reason: "5 failures in a row" });
+  events.sessionWanted(7, "web", "s1");
+  events.sessionPlaced("web", "s1", "127.0.0.1:9001", undefined, 1_000);
   for (let i = 0; i < 100; i++) events.log("warn", "flood", "again", { i });
-  expect(posted.slice(0, 3)).toEqual([
+  expect(posted.slice(0, 5)).toEqual([
     { type: "connectionWanted", slot: 1 },
     { type: "connectionFreed", slot: 0 },
     { type: "backendCondition", slot: 1, circuit: "open", ejected: false, reason: "5 failures in a row" },
+    { type: "sessionWanted", id: 7, upstream: "web", key: "s1" },
+    {
+      type: "sessionPlaced",
+      upstream: "web",
+      key: "s1",
+      address: "127.0.0.1:9001",
+      instead: undefined,
+      ttlMs: 1_000,
+    },
   ]);
-  expect(posted.length).toBe(13);
-  expect(posted[3]).toEqual({ type: "log", level: "warn", code: "flood", message: "again", fields: { i: 0 } });
+  expect(posted.length).toBe(15);
+  expect(posted[5]).toEqual({ type: "log", level: "warn", code: "flood", message: "again", fields: { i: 0 } });
 });
 
 test("a flood about one backend does not silence another", async () => {

@@ -63,7 +63,13 @@ export async function hostWorker(data: WorkerData, parts: WorkerParts): Promise<
         connectionFreed: (slot) => port.post({ type: "connectionFreed", slot }),
         backendCondition: (slot, { circuit, ejected, reason }) =>
           port.post({ type: "backendCondition", slot, circuit, ejected, reason }),
+        sessionWanted: (id, upstream, key) => port.post({ type: "sessionWanted", id, upstream, key }),
+        sessionPlaced: (upstream, key, address, instead, ttlMs) =>
+          port.post({ type: "sessionPlaced", upstream, key, address, instead, ttlMs }),
       },
+      secret: data.secret,
+      sharedSessions: data.sharedSessions,
+      geoip: data.geoip,
     });
     for (const { slot, reason } of data.down) plane.setHealth(slot, false, reason);
     obey(plane, port, accessLog);
@@ -95,6 +101,15 @@ function obey(plane: DataPlane, port: ControlPort, accessLog: AccessLogBatch): v
         break;
       case "accessLogWritten":
         accessLog.written(message.chars);
+        break;
+      case "sessionFound":
+        plane.sessionFound(message.id, message.address, message.failed);
+        break;
+      case "sessionCorrected":
+        plane.sessionCorrected(message.upstream, message.key, message.address);
+        break;
+      case "geoip":
+        plane.setGeoip(message.path, message.database);
         break;
       case "inspect":
         port.post({ type: "inspected", inspection: plane.inspect() });

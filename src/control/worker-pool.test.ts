@@ -30,6 +30,8 @@ function poolOf(workers: number, first: (thread: FakeThread) => void = (thread) 
   const entries: { code: string; message: string; fields: Record<string, unknown> }[] = [];
   const lines: { text: string; done: () => void }[] = [];
   const conditions: string[] = [];
+  const sessions: string[] = [];
+  const geoip = new Map<string, SharedArrayBuffer>();
   const behaviour = { first };
   const pool = new WorkerPool({
     settings,
@@ -47,6 +49,14 @@ function poolOf(workers: number, first: (thread: FakeThread) => void = (thread) 
         conditions.push(`${worker}: ${slot} ${circuit}${ejected ? " ejected" : ""}: ${reason}`),
       workerDied: (worker) => conditions.push(`${worker} died`),
     },
+    sessions: {
+      sessionWanted: (worker, id, upstream, key) => sessions.push(`${worker}: ${id} ${upstream} ${key}`),
+      sessionPlaced: (worker, upstream, key, address, instead, ttlMs) =>
+        sessions.push(`${worker}: ${upstream} ${key} at ${address}, not ${instead}, for ${ttlMs}`),
+    },
+    secret: "a secret of the tests",
+    sharedSessions: true,
+    geoip,
     startThread: (data, events) => {
       const thread = fakeThread(data, events);
       threads.push(thread);
@@ -54,7 +64,7 @@ function poolOf(workers: number, first: (thread: FakeThread) => void = (thread) 
       return { post: (message) => thread.posts.push(message), terminate: async () => thread.die("terminated") };
     },
   });
-  return { pool, clock, memory, threads, entries, lines, conditions, behaviour };
+  return { pool, clock, memory, threads, entries, lines, conditions, sessions, geoip, behaviour };
 }
 
 function fakeThread(data: WorkerData, events: ThreadEvents): FakeThread {
@@ -196,6 +206,36 @@ test("what a worker thinks of a backend is passed on with its number, and its de
   threads[0]!.say({ type: "backendCondition", slot: 1, circuit: "closed", ejected: false, reason: "it answers" });
   threads[1]!.die("boom");
   expect(conditions).toEqual(["1: 0 open ejected: 5 failures in a row", "0: 1 closed: it answers", "1 died"]);
+});
+
+test("what a worker asks and says of sessions is passed on with its number, and the answers go to it alone", async () => {
+  const { pool, threads, sessions } = poolOf(2);
+  await pool.start();
+  threads[1]!.say({ type: "sessionWanted", id: 7, upstream: "web", key: "s1" });
+  const placed = { upstream: "web", key: "s1", address: "a:1", instead: "b:1", ttlMs: 1_000 };
+  threads[0]!.say({ type: "sessionPlaced", ...placed });
+  expect(sessions).toEqual(["1: 7 web s1", "0: web s1 at a:1, not b:1, for 1000"]);
+  pool.sessionFound(1, 7, "a:1", false);
+  pool.sessionCorrected(0, "web", "s1", "a:1");
+  expect(threads[1]!.posts).toEqual([{ type: "sessionFound", id: 7, address: "a:1", failed: false }]);
+  expect(threads[0]!.posts).toEqual([{ type: "sessionCorrected", upstream: "web", key: "s1", address: "a:1" }]);
+});
+
+test("all workers have one secret and the same databases, those that start later included", async () => {
+  const { pool, threads, clock, geoip } = poolOf(2);
+  await pool.start();
+  const database = new SharedArrayBuffer(5);
+  geoip.set("city.mmdb", database);
+  pool.setGeoip("city.mmdb", database);
+  expect(threads.map(({ posts }) => posts)).toEqual([
+    [{ type: "geoip", path: "city.mmdb", database }],
+    [{ type: "geoip", path: "city.mmdb", database }],
+  ]);
+  threads[1]!.die("boom");
+  clock.advance(100);
+  await turn();
+  expect(threads[2]!.data.geoip.get("city.mmdb")).toBe(database);
+  expect(new Set(threads.map(({ data }) => data.secret)).size).toBe(1);
 });
 
 test("health reaches every worker, and one that starts later learns what is down", async () => {

@@ -57,6 +57,18 @@ export class WorkerPool implements DataPlanes, SeatOwner {
     for (const seat of this.#seats) seat.post({ type: "checkPassed", slot, http });
   }
 
+  sessionFound(worker: number, id: number, address: string | undefined, failed: boolean): void {
+    this.#seats[worker]?.post({ type: "sessionFound", id, address, failed });
+  }
+
+  sessionCorrected(worker: number, upstream: string, key: string, address: string): void {
+    this.#seats[worker]?.post({ type: "sessionCorrected", upstream, key, address });
+  }
+
+  setGeoip(path: string, database: SharedArrayBuffer): void {
+    for (const seat of this.#seats) seat.post({ type: "geoip", path, database });
+  }
+
   get running(): number {
     return this.#seats.filter((seat) => seat.listening).length;
   }
@@ -90,9 +102,10 @@ export class WorkerPool implements DataPlanes, SeatOwner {
   }
 
   startThread(worker: number, events: ThreadEvents): WorkerThread {
-    const { bind, memory, startThread } = this.#init;
+    const { bind, memory, startThread, secret, sharedSessions, geoip } = this.#init;
     const down = [...this.#down].map(([slot, reason]) => ({ slot, reason }));
-    return startThread({ settings: this.#settings, worker, bind, memory, down }, events);
+    const settings = this.#settings;
+    return startThread({ settings, worker, bind, memory, down, secret, sharedSessions, geoip }, events);
   }
 
   heard(worker: number, message: FromWorker): void {
@@ -115,6 +128,14 @@ export class WorkerPool implements DataPlanes, SeatOwner {
       case "backendCondition": {
         const { slot, circuit, ejected, reason } = message;
         this.#init.conditions.conditionChanged(worker, slot, { circuit, ejected, reason });
+        break;
+      }
+      case "sessionWanted":
+        this.#init.sessions.sessionWanted(worker, message.id, message.upstream, message.key);
+        break;
+      case "sessionPlaced": {
+        const { upstream, key, address, instead, ttlMs } = message;
+        this.#init.sessions.sessionPlaced(worker, upstream, key, address, instead, ttlMs);
         break;
       }
     }

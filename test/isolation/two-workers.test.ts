@@ -37,7 +37,12 @@ async function twoWorkers(company: Cast, upstream: object) {
         connectionWanted: (slot) => queueMicrotask(() => planes[1 - worker]?.plane.surrenderConnection(slot)),
         connectionFreed: (slot) => queueMicrotask(() => planes[1 - worker]?.plane.retryConnections(slot)),
         backendCondition: () => {},
+        sessionWanted: () => {},
+        sessionPlaced: () => {},
       },
+      secret: "a secret of the tests",
+      sharedSessions: false,
+      geoip: new Map(),
     });
     const [bound] = await plane.start();
     const port = bound?.kind === "tcp" ? bound.port : 0;

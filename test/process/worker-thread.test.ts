@@ -3,7 +3,7 @@ import type { FromWorker, WorkerData } from "../../src/control/messages.ts";
 import { WorkerPool } from "../../src/control/worker-pool.ts";
 import type { StartThread, ThreadEnd, WorkerThread } from "../../src/control/worker-thread.ts";
 import { SystemClock } from "../../src/time/system-clock.ts";
-import { memoryOf, settingsOf } from "../support/fake-plane.ts";
+import { memoryOf, settingsOf, workerDefaults } from "../support/fake-plane.ts";
 
 // The built one: a thread runs JavaScript.
 const built = "../../dist/control/worker-thread.js";
@@ -11,7 +11,7 @@ const { startThread } = (await import(built)) as { startThread: StartThread };
 
 function run(more: Partial<WorkerData> = {}) {
   const settings = settingsOf();
-  const data: WorkerData = { settings, worker: 0, bind: "exclusive", memory: memoryOf(settings), down: [], ...more };
+  const data: WorkerData = { ...workerDefaults, settings, memory: memoryOf(settings), ...more };
   const messages: FromWorker[] = [];
   let said!: () => void;
   const spoke = new Promise<void>((resolve) => {
@@ -63,6 +63,10 @@ test("a worker thread that dies is replaced, and the listener is back on its por
     log: { write: (_level, code) => code === "worker_replaced" && replaced(), flush: () => {} },
     accessLog: undefined,
     conditions: { conditionChanged: () => {}, workerDied: () => {} },
+    sessions: { sessionWanted: () => {}, sessionPlaced: () => {} },
+    secret: "a secret of the tests",
+    sharedSessions: false,
+    geoip: new Map(),
     startThread: (data, events) => {
       const thread = startThread(data, events);
       threads.push(thread);

@@ -1,6 +1,6 @@
 import { settingsSchema } from "../../src/config/schema.ts";
 import type { Settings, SettingsInput } from "../../src/config/settings.ts";
-import type { SharedMemory } from "../../src/control/messages.ts";
+import type { SharedMemory, WorkerData } from "../../src/control/messages.ts";
 import { createCounts, createLayout, createMetricsMemory } from "../../src/metrics/index.ts";
 import {
   type BoundAddress,
@@ -53,6 +53,18 @@ export class FakePlane implements DataPlane {
     });
   }
 
+  sessionFound(id: number, address: string | undefined, failed: boolean): void {
+    this.told.push(`session ${id} ${failed ? "failed" : (address ?? "unknown")}`);
+  }
+
+  sessionCorrected(upstream: string, key: string, address: string): void {
+    this.told.push(`${upstream} ${key} is at ${address}`);
+  }
+
+  setGeoip(path: string, database: SharedArrayBuffer): void {
+    this.told.push(`${path} ${database.byteLength}`);
+  }
+
   /** The drain is over, with `cut` exchanges that did not end. */
   endDrain(cut: number): void {
     this.#drained?.({ cut });
@@ -90,6 +102,16 @@ export function memoryOf(settings: Settings, workers = 1): SharedMemory {
     counts: createCounts(layout.capacity.backends, workers),
   };
 }
+
+/** What a worker is started with besides settings and memory, where it does not matter. */
+export const workerDefaults = {
+  worker: 0,
+  bind: "exclusive",
+  down: [],
+  secret: "a secret of the tests",
+  sharedSessions: false,
+  geoip: new Map(),
+} as const satisfies Partial<WorkerData>;
 
 /** A listen error as the system would report it. */
 export const inUse = (address: string): ListenError => new ListenError("EADDRINUSE", address, "listen EADDRINUSE");

@@ -56,7 +56,12 @@ export async function startProxy(input: SettingsInput, mode?: ReadMode): Promise
         connectionWanted: () => {},
         connectionFreed: () => {},
         backendCondition: () => {},
+        sessionWanted: () => {},
+        sessionPlaced: () => {},
       },
+      secret: "a secret of the tests",
+      sharedSessions: false,
+      geoip: new Map(),
     },
     mode,
   );
