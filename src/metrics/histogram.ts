@@ -1,4 +1,4 @@
-import { LATENCY_BOUNDS } from "./layout.ts";
+import { DISTANCE_BOUNDS, LATENCY_BOUNDS } from "./layout.ts";
 
 /** Buckets of the latency histogram: one per bound and one for what is above the last. */
 export const BUCKETS = LATENCY_BOUNDS.length + 1;
@@ -13,6 +13,18 @@ export function bucketOf(ms: number): number {
   index += ms > BOUNDS_MS[index + 3]! ? 4 : 0;
   index += ms > BOUNDS_MS[index + 1]! ? 2 : 0;
   index += ms > BOUNDS_MS[index]! ? 1 : 0;
+  return index;
+}
+
+// Padded to seven bounds, so that three comparisons find one of eight places.
+const BOUNDS_KM = new Float64Array(7).fill(Number.POSITIVE_INFINITY);
+BOUNDS_KM.set(DISTANCE_BOUNDS);
+
+/** As `bucketOf`, for a distance in kilometres. */
+export function distanceBucketOf(km: number): number {
+  let index = km > BOUNDS_KM[3]! ? 4 : 0;
+  index += km > BOUNDS_KM[index + 1]! ? 2 : 0;
+  index += km > BOUNDS_KM[index]! ? 1 : 0;
   return index;
 }
 

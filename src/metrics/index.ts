@@ -4,11 +4,15 @@ export {
   changeLayout,
   createLayout,
   createMetricsMemory,
+  DISTANCE_BOUNDS,
   LATENCY_BOUNDS,
   type LayoutInit,
   type MetricsLayout,
+  POSITION_SOURCES,
+  type PositionSource,
   SHED_REASONS,
   type ShedReason,
+  type StoreOperation,
   TIMEOUT_PHASES,
 } from "./layout.ts";
 export { PROMETHEUS_CONTENT_TYPE, type ProcessFacts, prometheusText } from "./prometheus.ts";

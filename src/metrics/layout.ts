@@ -81,6 +81,24 @@ export const LATENCY_BOUNDS: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10,
 ];
 
+/** Upper bounds of the distance buckets in kilometres; one more bucket takes the rest. */
+export const DISTANCE_BOUNDS: readonly number[] = [100, 500, 1000, 2500, 5000, 10000];
+
+/** Buckets of the distance histogram. */
+export const DISTANCE_BUCKETS = DISTANCE_BOUNDS.length + 1;
+
+/** Where the position of a client came from; `none`: it has none. */
+export type PositionSource = "header" | "geoip" | "default" | "none";
+
+/** In the order of their cells. */
+export const POSITION_SOURCES: readonly PositionSource[] = ["header", "geoip", "default", "none"];
+
+/** What a store of sessions is asked. */
+export type StoreOperation = "find" | "place";
+
+/** In the order of their cells. */
+export const STORE_OPERATIONS: readonly StoreOperation[] = ["find", "place"];
+
 /**
  * Why Spillway refused a request on purpose. `queue-full`: too many waited already; `queue-timeout`: it waited too long;
  * `deadline`: it could not be answered in time any more; `rate`: its key made too many; `concurrency`: the limit of its
@@ -134,10 +152,14 @@ export const GENERAL = {
   tunnelsOpened: 2,
   tunnelsClosed: 3,
   accessLogDropped: 4,
+  storeFailures: 5,
   shed: 8,
   timeouts: 16,
-  rejected: 24,
-  cells: lines(24 + STATUS_CELLS),
+  positions: 24,
+  storeAsked: 28,
+  storeMs: 30,
+  rejected: 32,
+  cells: lines(32 + STATUS_CELLS),
 } as const;
 
 export const LISTENER = { opened: 0, closed: 1, cells: LINE_CELLS } as const;
@@ -156,9 +178,18 @@ export const UPSTREAM = {
   /** Gauges: what this worker stored last. */
   waiting: 10,
   concurrencyLimit: 11,
+  sessionsHeld: 12,
   buckets: 16,
-  statuses: 32,
-  cells: lines(32 + STATUS_CELLS),
+  sessionsBegun: 32,
+  sessionsKept: 33,
+  sessionsMoved: 34,
+  sessionsLost: 35,
+  sessionsEvicted: 36,
+  rebalanced: 37,
+  distanceKm: 38,
+  distances: 40,
+  statuses: 48,
+  cells: lines(48 + STATUS_CELLS),
 } as const;
 
 export const BACKEND = {

@@ -1,12 +1,14 @@
 import type { TimeoutPhase } from "../policy/model/outcome.ts";
-import { bucketOf } from "./histogram.ts";
+import { bucketOf, distanceBucketOf } from "./histogram.ts";
 import {
   BACKEND,
   CELL_BYTES,
   GENERAL,
   LISTENER,
   type MetricsLayout,
+  type PositionSource,
   type ShedReason,
+  type StoreOperation,
   statusCell,
   stripeOffsets,
   UPSTREAM,
@@ -146,6 +148,66 @@ export class Stripe {
     this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.concurrencyLimit] = exchanges;
   }
 
+  /** An exchange of `upstream` was answered, and with it a session began. */
+  sessionBegun(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.sessionsBegun]! += 1;
+  }
+
+  /** An exchange of `upstream` was answered by the backend its session belongs to. */
+  sessionKept(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.sessionsKept]! += 1;
+  }
+
+  /** A session of `upstream` went to another backend, because its own was lost. */
+  sessionMoved(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.sessionsMoved]! += 1;
+  }
+
+  /** An exchange of `upstream` was refused because the backend of its session is lost and sessions are not moved. */
+  sessionLost(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.sessionsLost]! += 1;
+  }
+
+  /** So many sessions of `upstream` are in the table of this worker now. */
+  sessionsHeld(upstream: number, sessions: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.sessionsHeld] = sessions;
+  }
+
+  /** So many sessions of `upstream` more had to go for others. An increment: a worker begins at zero, its stripe does not. */
+  sessionsEvicted(upstream: number, more: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.sessionsEvicted]! += more;
+  }
+
+  /** A tunnel of `upstream` was closed, so that its client comes back and may be sent to another backend. */
+  rebalanced(upstream: number): void {
+    this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.rebalanced]! += 1;
+  }
+
+  /** An exchange of `upstream` was sent to a backend that is `km` kilometres away from its client. */
+  distance(upstream: number, km: number): void {
+    const cells = this.#cells;
+    const row = this.#upstreams + (upstream + 1) * UPSTREAM.cells;
+    if (km > 0) cells[row + UPSTREAM.distanceKm]! += km;
+    cells[row + UPSTREAM.distances + distanceBucketOf(km)]! += 1;
+  }
+
+  /** Where the position of a client was taken from, for an exchange that wanted one. */
+  positionFrom(source: PositionSource): void {
+    this.#cells[GENERAL.positions + positionCell(source)]! += 1;
+  }
+
+  /** The store of sessions was asked, and answered or failed after `ms`. Counted by whoever asks it: the control plane. */
+  storeAsked(operation: StoreOperation, ms: number): void {
+    const cell = operation === "find" ? 0 : 1;
+    this.#cells[GENERAL.storeAsked + cell]! += 1;
+    if (ms > 0) this.#cells[GENERAL.storeMs + cell]! += ms;
+  }
+
+  /** One of those failed, or took too long; beside `storeAsked`. */
+  storeFailed(): void {
+    this.#cells[GENERAL.storeFailures]! += 1;
+  }
+
   /** The parser or a limit refused a request with `status` before it was routed: it is no exchange. */
   rejected(status: number): void {
     this.#cells[GENERAL.rejected + statusCell(status)]! += 1;
@@ -182,8 +244,8 @@ export class Stripe {
 
   /**
    * For a worker that replaces a dead one on the same stripe, called before anything is counted: what its
-   * predecessor left running has ended, exchanges and attempts as failures, and nothing waits or is limited any more,
-   * so that no gauge stays up for ever.
+   * predecessor left running has ended, exchanges and attempts as failures, nothing waits or is limited any more, and
+   * its sessions are forgotten, so that no gauge stays up for ever.
    */
   endAbandoned(layout: MetricsLayout): void {
     const { capacity } = layout;
@@ -200,6 +262,7 @@ export class Stripe {
       cells[row + UPSTREAM.statuses]! += left;
       cells[row + UPSTREAM.waiting] = 0;
       cells[row + UPSTREAM.concurrencyLimit] = 0;
+      cells[row + UPSTREAM.sessionsHeld] = 0;
     }
     for (let i = 0; i < capacity.backends; i++) {
       const row = this.#backends + i * BACKEND.cells;
@@ -229,6 +292,20 @@ function timeoutCell(phase: TimeoutPhase): number {
       return 3;
     case "route":
       return 4;
+  }
+}
+
+/** The index of `source` in POSITION_SOURCES. */
+function positionCell(source: PositionSource): number {
+  switch (source) {
+    case "header":
+      return 0;
+    case "geoip":
+      return 1;
+    case "default":
+      return 2;
+    case "none":
+      return 3;
   }
 }
 
