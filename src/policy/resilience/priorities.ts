@@ -90,4 +90,12 @@ export class TierRotation {
     if (best !== -1) credits[best]! -= total;
     return best;
   }
+
+  /** What {@link next} would answer, changing nothing. */
+  peek(): number {
+    if (this.#only !== -1) return this.#only;
+    const owed = this.#loads.map((load, tier) => (load === 0 ? Number.NEGATIVE_INFINITY : this.#credits[tier]! + load));
+    const most = Math.max(...owed);
+    return most === Number.NEGATIVE_INFINITY ? -1 : owed.indexOf(most);
+  }
 }

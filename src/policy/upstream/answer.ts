@@ -6,13 +6,14 @@ export type AnswerReason =
   | "none"
   | "no-backend"
   | "circuit-open"
+  | "affinity-lost"
   | "concurrency"
   | "throttled"
   | ShedFromQueue
   | FailureReason
   | `${TimeoutPhase}-timeout`;
 
-/** Shed on purpose, or out of time: no backend is to blame, and the client should know. */
+/** Shed on purpose, or out of time, or not to be had from any other backend: the client should know. */
 export const NO_BACKENDS_FAULT: ReadonlySet<AnswerReason> = new Set([
   "queue-full",
   "queue-timeout",
@@ -20,6 +21,7 @@ export const NO_BACKENDS_FAULT: ReadonlySet<AnswerReason> = new Set([
   "concurrency",
   "throttled",
   "route-timeout",
+  "affinity-lost",
 ]);
 
 /** What a passed deadline is answered for. */
@@ -36,6 +38,7 @@ export function statusOf(reason: AnswerReason): number {
   switch (reason) {
     case "no-backend":
     case "circuit-open":
+    case "affinity-lost":
     case "exhausted":
     case "queue-full":
     case "queue-timeout":

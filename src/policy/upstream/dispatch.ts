@@ -1,3 +1,4 @@
+import type { StoreAsker } from "../affinity/affinity.ts";
 import type { Backend } from "../model/backend.ts";
 import { gatewayFailure, type Outcome, type Progress } from "../model/outcome.ts";
 import type { PickRequest } from "../model/request.ts";
@@ -5,8 +6,10 @@ import type { Permit } from "../resilience/circuit-breaker.ts";
 import type { Priority } from "../resilience/options.ts";
 import type { ShedFromQueue } from "../resilience/queue.ts";
 import { type AnswerReason, NO_BACKENDS_FAULT, statusOf, TIMEOUT_REASONS } from "./answer.ts";
+import { Belonging, isSticky } from "./belonging.ts";
+import type { Line, Waiting } from "./lines.ts";
 import { mayRepeat } from "./repeat.ts";
-import type { Fallback, NoBackend, Upstream, Waiting } from "./upstream.ts";
+import type { Fallback, NoBackend, Upstream } from "./upstream.ts";
 
 /**
  * What to do next.
@@ -41,10 +44,23 @@ export interface DispatchInit {
   readonly priority?: Priority;
   /** When the exchange has to be over. Default: never. */
   readonly deadlineMs?: number;
+  /** Time of day, milliseconds since the Unix epoch. Needed only where sessions belong to backends. */
+  readonly wallMs?: number;
 }
 
 /** What a dispatch did besides trying, for who counts. */
-export type DispatchEvent = "moved" | "retried" | "retry-denied" | "fell-back" | "hedged" | "hedge-won";
+export type DispatchEvent =
+  | "moved"
+  | "retried"
+  | "retry-denied"
+  | "fell-back"
+  | "hedged"
+  | "hedge-won"
+  /** Its session: has begun; was served where it belongs; belongs to another backend now; lost its backend, and stays. */
+  | "session-begun"
+  | "session-kept"
+  | "session-moved"
+  | "session-lost";
 
 /** One try on one backend, counted there until it has ended. */
 export interface AttemptTicket {
@@ -70,6 +86,7 @@ const SHED_RETRY_SECONDS = 1;
  * The decisions of one exchange: may it go, where, how long, and again? It never waits, sends or reads a clock; whoever
  * drives it does what {@link Step} says.
  *
+ * - A session goes to its backend, and waits for that rather than to go elsewhere, until the backend is lost.
  * - A request for which no backend has room waits in the queue of its upstream, or is shed at once.
  * - An attempt of which nothing was sent moves to another backend at once. Each backend is tried once.
  * - What was sent is sent again only where that does no harm, on another backend, after a back-off, and within the
@@ -80,7 +97,7 @@ const SHED_RETRY_SECONDS = 1;
  *
  * It picks and settles by itself, so that running exchanges are counted right whatever happens.
  */
-export class Dispatch implements Waiting {
+export class Dispatch implements Waiting, StoreAsker {
   /** Of the attempt that began last; undefined before the first. */
   backend: Backend | undefined;
   /** The attempt to make when the step is `try`. */
@@ -108,7 +125,14 @@ export class Dispatch implements Waiting {
 
   readonly #request: PickRequest;
   readonly #owner: DispatchOwner | undefined;
+  readonly #wallMs: number;
   #upstream: Upstream;
+  /** Where it belongs in that upstream; undefined where sessions belong nowhere. */
+  #belonging: Belonging | undefined;
+  /** Who answers, once somebody does. */
+  #answered: AttemptTicket | undefined;
+  /** In which it waits. */
+  #line: Line | undefined;
   #fellBack = false;
   /** An attempt was made in the upstream that carries it now. */
   #triedHere = false;
@@ -129,7 +153,7 @@ export class Dispatch implements Waiting {
   #fallback: Fallback | undefined;
   #takenAtMs = 0;
   #error: unknown;
-  #state: "new" | "queued" | "backing-off" | "running" | "over" = "new";
+  #state: "new" | "asking" | "queued" | "backing-off" | "running" | "over" = "new";
   /** A retry that waits for its budget gives up then. */
   #giveUpAtMs = 0;
   /** What the last failure is answered with, should nothing follow. */
@@ -144,6 +168,7 @@ export class Dispatch implements Waiting {
     this.#owner = init.owner;
     this.priority = init.priority ?? "normal";
     this.deadlineMs = init.deadlineMs ?? Number.POSITIVE_INFINITY;
+    this.#wallMs = init.wallMs ?? 0;
   }
 
   /** The upstream that carries it: another one after a fallback. */
@@ -169,8 +194,13 @@ export class Dispatch implements Waiting {
   begin(now: number): Step {
     const { throttle, hedging } = this.#upstream;
     if (throttle?.admits(now) === false) return this.#answer("throttled", now);
+    this.#belong(now);
     if (this.#mayHedge) hedging?.began();
-    return this.#start(now);
+    const waitMs = this.#belonging?.ask(this, now) ?? 0;
+    if (waitMs === 0) return this.#start(now);
+    this.#state = "asking";
+    this.wakeAtMs = Math.min(now + waitMs, this.deadlineMs);
+    return "wait";
   }
 
   /**
@@ -201,9 +231,13 @@ export class Dispatch implements Waiting {
     return this.#afterFailure(outcome, progress, now);
   }
 
-  /** The attempt has begun to answer: one that runs beside it has lost. Answers with it, for the driver to drop. */
-  responded(status: number, now: number, attempt = this.attempt): AttemptTicket | undefined {
+  /**
+   * The attempt has begun to answer: one that runs beside it has lost. Answers with it, for the driver to drop.
+   * @param learnt id of a session that the response begins; see `Affinity.learnsFrom`
+   */
+  responded(status: number, now: number, attempt = this.attempt, learnt = ""): AttemptTicket | undefined {
     if (attempt === undefined) return undefined;
+    this.#answered = attempt;
     attempt.respondedMs = now - attempt.startedMs;
     attempt.permit = attempt.upstream.answered(attempt.backend, attempt.permit, status, attempt.respondedMs, now);
     this.hedgeAtMs = Number.POSITIVE_INFINITY;
@@ -213,7 +247,18 @@ export class Dispatch implements Waiting {
     const loser = attempt === this.#running ? this.#hedge : this.#running;
     if (attempt === this.#hedged) this.#owner?.counted("hedge-won");
     if (loser !== undefined) this.#lost(loser, now);
+    const became = this.#belonging?.answered(attempt.backend, learnt, now);
+    if (became !== undefined) this.#owner?.counted(`session-${became}`);
     return loser;
+  }
+
+  /**
+   * Value of a Set-Cookie field to go out with the response that has begun; empty: none.
+   * @param secure the client came by TLS
+   */
+  setCookie(secure: boolean): string {
+    const { backend } = this.#answered ?? {};
+    return backend === undefined ? "" : (this.#belonging?.setCookie(backend, secure) ?? "");
   }
 
   /**
@@ -258,7 +303,7 @@ export class Dispatch implements Waiting {
     const { queue, hedging } = this.#upstream;
     if (queue.size > 0 || !this.#othersLeft() || !hedging!.affordable) return false;
     const first = this.#running;
-    const backend = this.#pick(now);
+    const backend = this.#pickAny(now);
     if (typeof backend === "string") return false;
     hedging!.take();
     this.#try(backend, now);
@@ -270,6 +315,10 @@ export class Dispatch implements Waiting {
 
   /** It is `wakeAtMs`. */
   wake(now: number): Step {
+    if (this.#state === "asking" && now >= this.wakeAtMs) {
+      this.#belonging!.forget(this);
+      return this.#asked(now);
+    }
     if (this.#state !== "backing-off" || now < this.wakeAtMs) return this.#state === "over" ? "done" : "wait";
     this.wakeAtMs = Number.POSITIVE_INFINITY;
     if (now >= this.deadlineMs) return this.#answer("deadline", now);
@@ -279,13 +328,34 @@ export class Dispatch implements Waiting {
 
   /** The client has left, or nobody wants the response any more. Harmless when nothing runs. */
   abandon(now: number): void {
-    if (this.#state === "queued") this.#upstream.queue.leave(this);
+    if (this.#state === "queued") this.#line!.leave(this);
+    if (this.#state === "asking") this.#belonging!.forget(this);
     this.#giveBudget();
     this.#state = "over";
     this.#cancel(now);
   }
 
-  // For the upstream and its queue.
+  // For the store of sessions.
+
+  found(address: string | undefined, now: number): void {
+    if (this.#state !== "asking") return;
+    this.#belonging!.found(address, now);
+    let step: Step;
+    try {
+      step = this.#asked(now);
+    } catch (error) {
+      this.#owner?.threw(error);
+      return;
+    }
+    this.#owner?.proceed(step);
+  }
+
+  #asked(now: number): Step {
+    this.wakeAtMs = Number.POSITIVE_INFINITY;
+    return now >= this.deadlineMs ? this.#answer("deadline", now) : this.#start(now);
+  }
+
+  // For the upstream and its lines.
 
   take(now: number): boolean {
     try {
@@ -333,8 +403,10 @@ export class Dispatch implements Waiting {
     }
     if (backend === "none") return this.#nothingToTry(now);
     if (backend !== "full") return this.#try(backend, now);
-    const refused = upstream.queue.join(this, now);
+    const line = upstream.lineFor(this.#belonging?.bound(this.#tried));
+    const refused = line.join(this, now);
     if (refused === undefined) {
+      this.#line = line;
       this.#state = "queued";
       upstream.waits(now);
       return "wait";
@@ -350,12 +422,38 @@ export class Dispatch implements Waiting {
     return step;
   }
 
+  /** Where sessions belong in the upstream that carries it. */
+  #belong(now: number): void {
+    const upstream = this.#upstream;
+    this.#belonging = isSticky(upstream) ? new Belonging(upstream, this.#request, this.#wallMs, now) : undefined;
+  }
+
+  /** Where it belongs, or where the balancer says. */
   #pick(now: number): Backend | NoBackend {
-    if (this.backend !== undefined) {
-      this.#tried ??= new Set();
-      this.#tried.add(this.backend);
+    const belonging = this.#belonging;
+    if (belonging === undefined) return this.#pickAny(now);
+    this.#remember();
+    const bound = belonging.bound(this.#tried);
+    if (bound !== undefined) {
+      const backend = this.#upstream.pickBound(bound, now);
+      if (backend !== undefined) return backend;
     }
+    if (belonging.staysPut) return "none";
+    const backend = this.#pickAny(now);
+    if (typeof backend === "object") belonging.place(backend, now);
+    return backend;
+  }
+
+  #pickAny(now: number): Backend | NoBackend {
+    this.#remember();
     return this.#upstream.pick(this.#request, now, this.#tried);
+  }
+
+  /** A backend that was tried is not tried again. */
+  #remember(): void {
+    if (this.backend === undefined) return;
+    this.#tried ??= new Set();
+    this.#tried.add(this.backend);
   }
 
   #try(backend: Backend, now: number): Step {
@@ -445,7 +543,7 @@ export class Dispatch implements Waiting {
   /** No backend is left to try: the fallback is, where there is one. */
   #nothingToTry(now: number): Step {
     const { fallback } = this.#upstream;
-    if (fallback?.upstream === undefined || this.#fellBack) {
+    if (fallback?.upstream === undefined || this.#fellBack || this.#belonging?.staysPut === true) {
       return this.#answer(this.#failure === "none" ? this.#noBackendReason() : this.#failure, now);
     }
     this.#fallBack();
@@ -455,6 +553,7 @@ export class Dispatch implements Waiting {
     this.#upstream = fallback.upstream;
     this.#triedHere = false;
     this.#moves = this.#lateMoves = 0;
+    this.#belong(now);
     return this.#start(now);
   }
 
@@ -464,19 +563,24 @@ export class Dispatch implements Waiting {
   }
 
   #noBackendReason(): AnswerReason {
+    if (this.#belonging?.staysPut === true) return "affinity-lost";
     return this.#upstream.nextTrialMs() === Number.POSITIVE_INFINITY ? "no-backend" : "circuit-open";
   }
 
   #othersLeft(): boolean {
+    if (this.#belonging?.staysPut === true) return false;
     for (const backend of this.#upstream.available) {
       if (backend !== this.backend && this.#tried?.has(backend) !== true) return true;
     }
     return this.#upstream.fallback?.upstream !== undefined && !this.#fellBack;
   }
 
-  /** Being allowed to repeat what failed is not being allowed to do everything twice. */
+  /**
+   * Being allowed to repeat what failed is not being allowed to do everything twice. And a session is not to be moved
+   * because its backend is slow for once.
+   */
   get #mayHedge(): boolean {
-    return this.replayable && mayRepeat(this.#request.method);
+    return this.replayable && mayRepeat(this.#request.method) && this.#belonging?.isBound !== true;
   }
 
   get #repeatable(): boolean {
@@ -541,13 +645,14 @@ export class Dispatch implements Waiting {
       this.#fallBack();
       this.fallbackResponse = fixed;
     }
+    if (reason === "affinity-lost") this.#owner?.counted("session-lost");
     this.status = statusOf(reason);
     if (this.status === 503) this.retryAfterSeconds = this.#retryAfter(reason, now);
     return "answer";
   }
 
   #retryAfter(reason: AnswerReason, now: number): number {
-    if (reason === "no-backend") return NO_BACKEND_RETRY_SECONDS;
+    if (reason === "no-backend" || reason === "affinity-lost") return NO_BACKEND_RETRY_SECONDS;
     if (reason !== "circuit-open") return SHED_RETRY_SECONDS;
     return Math.max(1, Math.ceil((this.#upstream.nextTrialMs() - now) / 1000));
   }

@@ -31,8 +31,10 @@ export class Member {
   status: BackendStatus;
   /** When it came back last; it has its whole weight some time after that. -Infinity: it was never away. */
   backSinceMs = Number.NEGATIVE_INFINITY;
-  /** When it stops to be waited for while it drains. */
+  /** When it stops to be waited for while it drains, and its sessions move. */
   drainUntilMs = Number.POSITIVE_INFINITY;
+  /** How far its drain is: `done` when no exchange was left, `late` when its deadline has passed. */
+  drain: "none" | "running" | "done" | "late" = "none";
 
   constructor(backend: Backend, breaker: CircuitBreaker | undefined, now: number) {
     this.backend = backend;
@@ -75,6 +77,19 @@ export class Member {
     if (this.backend.weight === 0) return false;
     const { state } = this.status;
     return state === "up" || (state === "half-open" && this.breaker!.admits);
+  }
+
+  /** Whether exchanges of sessions that are on it may go to it. */
+  get keepsSessions(): boolean {
+    const { state } = this.status;
+    if (state === "up") return true;
+    if (state === "half-open") return this.breaker!.admits;
+    return (
+      state === "draining" &&
+      this.drain !== "late" &&
+      this.ejection === undefined &&
+      (this.breaker === undefined || this.breaker.state === "closed")
+    );
   }
 
   /** Whether it may be picked when so few are available that what is known of them is not believed. */

@@ -105,6 +105,20 @@ export class Tiers {
     return undefined;
   }
 
+  /** What {@link pick} would answer, changing nothing; undefined where that is left to chance. */
+  peek(request: PickRequest, now: number, without: ReadonlySet<Backend>): Backend | "none" | undefined {
+    const due = this.#tiers.length === 1 ? this.#tiers[0] : this.#tiers[this.#rotation.peek()];
+    if (due === undefined) return "none";
+    const others = this.#tiers.filter((tier, index) => tier !== due && this.#loads.loads[index]! > 0);
+    for (const { balancer, available } of [due, ...others]) {
+      if (available.every((backend) => without.has(backend))) continue;
+      if (balancer.peek === undefined) return undefined;
+      const backend = balancer.peek(request, now, without);
+      if (backend !== undefined) return backend;
+    }
+    return "none";
+  }
+
   /** Whether a backend may be picked, and its rank takes traffic. */
   offers(backend: Backend): boolean {
     return this.#offered.has(backend);

@@ -1,3 +1,4 @@
+import type { Affinity } from "../affinity/affinity.ts";
 import type { Balancer } from "../balance/balancer.ts";
 import type { Backend } from "../model/backend.ts";
 import { gatewayFailure, type Outcome, unattributable } from "../model/outcome.ts";
@@ -9,11 +10,11 @@ import { FailureKinds } from "../resilience/failure-kinds.ts";
 import { Hedging } from "../resilience/hedge.ts";
 import type { QueueOptions } from "../resilience/options.ts";
 import { type Ejection, OutlierDetector } from "../resilience/outlier-detection.ts";
-import { type ShedFromQueue, type Waiter, WaitingQueue } from "../resilience/queue.ts";
 import { Retry } from "../resilience/retry.ts";
 import { weightFactor } from "../resilience/slow-start.ts";
 import { Throttle } from "../resilience/throttle.ts";
 import type { Isolation } from "./isolation.ts";
+import { type Line, Lines, type Waiting } from "./lines.ts";
 import { type AdminState, type BackendState, type BackendStatus, Member } from "./member.ts";
 import { mayRepeat } from "./repeat.ts";
 import { Tiers } from "./tiers.ts";
@@ -51,6 +52,8 @@ export interface UpstreamInit {
   /** Makes the balancers of the tiers behind the first one with backends; needed only where there are several. */
   readonly makeBalancer?: () => Balancer;
   readonly isolation?: Isolation;
+  /** Where sessions belong. Default: nobody has one. */
+  readonly affinity?: Affinity | undefined;
   /** For jitter. Default: a fixed seed. */
   readonly random?: Random;
   /** `advance` should be called at `atMs`, sooner than was said last. May be called often; must not call back. */
@@ -61,16 +64,6 @@ export interface UpstreamInit {
   readonly onError?: (error: unknown) => void;
 }
 
-/** An exchange that waits in the queue of its upstream: a dispatch. */
-export interface Waiting extends Waiter {
-  /** It is its turn: takes what it needs to go on, if it is there. */
-  take(now: number): boolean;
-  /** Goes on with what it took. It is not in the queue any more. */
-  goOn(): void;
-  /** It has been given up. */
-  shed(why: ShedFromQueue, now: number): void;
-}
-
 /** Why there is no backend for an attempt. `full`: some could be tried, and none of them has room. */
 export type NoBackend = "none" | "full";
 
@@ -79,6 +72,8 @@ const LOOK_AGAIN_MS = 10;
 /** A slow start goes in steps of a twentieth of its window, and in no finer ones. */
 const RAMP_STEPS = 20;
 const MIN_RAMP_STEP_MS = 100;
+/** Sessions that have ended are forgotten this often, and not one by one. */
+const SWEEP_MS = 1000;
 /** Balancers asked for a backend with room, before the members are gone through in order. */
 const PICKS_FOR_ROOM = 4;
 
@@ -102,7 +97,7 @@ export class Upstream {
   readonly hedging: Hedging | undefined;
   readonly throttle: Throttle | undefined;
   readonly limit: ConcurrencyLimit | undefined;
-  readonly queue: WaitingQueue<Waiting>;
+  readonly affinity: Affinity | undefined;
   /** How long an exchange may wait for what it needs, in milliseconds. */
   readonly patienceMs: number;
   /** Of the attempt that {@link pick} gave last; goes with it to {@link settle}. */
@@ -115,6 +110,7 @@ export class Upstream {
   readonly #isolation: Isolation;
   readonly #breakerKinds: FailureKinds | undefined;
   readonly #detector: OutlierDetector<Backend> | undefined;
+  readonly #lines: Lines;
   readonly #listeners = new Set<(change: UpstreamChange) => void>();
   #members = new Map<Backend, Member>();
   #backends: readonly Backend[] = [];
@@ -124,6 +120,8 @@ export class Upstream {
   #serving = false;
   /** While those that wait are served because an attempt has ended: where. No other backend needs to be asked then. */
   #freed: Backend | undefined;
+  /** The same for those whose session is on one backend. */
+  #freedForSessions: Backend | undefined;
   #wakeAtMs = Number.POSITIVE_INFINITY;
   #panic = false;
   readonly #without = new Set<Backend>();
@@ -133,6 +131,7 @@ export class Upstream {
     balancer,
     makeBalancer,
     isolation = {},
+    affinity,
     random = new SeededRandom(0),
     alarm,
     panicked,
@@ -140,6 +139,7 @@ export class Upstream {
   }: UpstreamInit) {
     this.name = name;
     this.#isolation = isolation;
+    this.affinity = affinity;
     this.#random = random;
     this.#alarm = alarm;
     this.#panicked = panicked;
@@ -166,7 +166,7 @@ export class Upstream {
     this.hedging = hedge ? new Hedging(hedge) : undefined;
     this.throttle = throttle ? new Throttle(throttle, random) : undefined;
     this.patienceMs = (queue ?? NO_QUEUE).timeout;
-    this.queue = new WaitingQueue(queue ?? NO_QUEUE, (waiting, why, now) => waiting.shed(why, now));
+    this.#lines = new Lines(queue ?? NO_QUEUE);
   }
 
   /** All members, in the order of the configuration. */
@@ -186,7 +186,22 @@ export class Upstream {
 
   /** Exchanges that run or wait in this worker: what a retry budget is a share of. */
   get active(): number {
-    return this.#running + this.queue.size;
+    return this.#running + this.#lines.size;
+  }
+
+  /** Exchanges of this worker that wait for room. */
+  get waiting(): number {
+    return this.#lines.size;
+  }
+
+  /** Where exchanges wait that any backend will do for. */
+  get queue(): Line {
+    return this.#lines.any;
+  }
+
+  /** Where those wait whose session is on `backend`; without one, {@link queue}. */
+  lineFor(backend: Backend | undefined): Line {
+    return backend === undefined ? this.#lines.any : this.#lines.of(backend);
   }
 
   /** When {@link advance} has something to do, should nothing else happen until then; Infinity: nothing. */
@@ -208,6 +223,8 @@ export class Upstream {
     }
     this.#ramp(now);
     this.#tiers.update([...members.values()]);
+    this.affinity?.update(this.#backends);
+    this.#lines.keep(members);
     this.#checkPanic();
     this.#keepOneServing(now);
     for (const backend of before.keys()) if (!members.has(backend)) this.#tell({ kind: "removed", backend });
@@ -252,11 +269,9 @@ export class Upstream {
     member.admin = state;
     member.adminReason = reason;
     member.drainUntilMs = state === "drain" ? now + drainMs : Number.POSITIVE_INFINITY;
+    member.drain = state === "drain" ? "running" : "none";
     this.#review(member, reason, now);
-    if (state === "drain") {
-      this.#wakeAt(member.drainUntilMs);
-      this.#checkDrained(member, now);
-    }
+    this.#checkDrained(member, now);
   }
 
   /**
@@ -268,6 +283,15 @@ export class Upstream {
     const member = this.#members.get(backend);
     if (member?.ejection === undefined || !(http ? member.ejection.forRow : member.unreachable)) return;
     this.#detector?.checkPassed(backend, now);
+  }
+
+  /**
+   * Whether sessions on `backend` can be served there: unlike new exchanges also while it drains, until its deadline,
+   * and with a weight of 0.
+   */
+  keepsSessions(backend: Backend): boolean {
+    const member = this.#members.get(backend);
+    return member !== undefined && (member.keepsSessions || (this.#tiers.panic && member.worthATry));
   }
 
   /** State of a member; undefined when it is none. */
@@ -315,6 +339,37 @@ export class Upstream {
     if (backend === undefined) return "none";
     if (backend.take()) return this.#admitted(backend, now);
     return this.#pickWithRoom(request, now, tried, backend);
+  }
+
+  /**
+   * `backend` for an attempt that begins now, because a session is on it: as {@link pick}. Undefined: it does not keep
+   * its sessions (any more).
+   */
+  pickBound(backend: Backend, now: number): Backend | "full" | undefined {
+    if (now >= this.#wakeAtMs && !this.#serving) this.advance(now);
+    if (!this.keepsSessions(backend)) return undefined;
+    if (this.limit !== undefined && !this.limit.admits(this.#running)) return "full";
+    if (!backend.take()) return "full";
+    if (backend === this.#freed) this.#freed = undefined;
+    return this.#admitted(backend, now);
+  }
+
+  /** What {@link pick} would answer now, changing nothing; undefined where that is left to chance. */
+  peek(request: PickRequest, now: number): Backend | NoBackend | undefined {
+    if (this.#tiers.available.length === 0) return "none";
+    if (this.limit !== undefined && !this.limit.admits(this.#running)) return "full";
+    const without = new Set<Backend>();
+    for (;;) {
+      const backend = this.#tiers.peek(request, now, without);
+      if (typeof backend !== "object") return backend === "none" && without.size > 0 ? "full" : backend;
+      if (backend.hasRoom) return backend;
+      without.add(backend);
+    }
+  }
+
+  /** Sessions have begun, or were used: those that end are forgotten in time. */
+  sessionsUsed(now: number): void {
+    if (this.affinity !== undefined) this.#wakeAt(Math.max(this.affinity.wakeAtMs, now + SWEEP_MS));
   }
 
   /**
@@ -389,16 +444,20 @@ export class Upstream {
     for (const member of this.#members.values()) {
       if (member.breaker?.advance(now) === true) this.#review(member, member.breaker.reason, now);
       if (member.breaker?.state === "open") this.#wakeAt(member.breaker.untilMs);
-      if (member.drainUntilMs !== Number.POSITIVE_INFINITY) this.#checkDrained(member, now);
+      this.#checkDrained(member, now);
     }
     this.#ramp(now);
+    if (this.affinity !== undefined) {
+      this.affinity.sweep(now);
+      this.sessionsUsed(now);
+    }
     this.#roomMade(now);
-    if (this.queue.size > 0) this.waits(now);
+    if (this.waiting > 0) this.waits(now);
   }
 
-  /** An exchange has begun to wait in the queue. */
+  /** An exchange has begun to wait in a line. */
   waits(now: number): void {
-    this.#wakeAt(Math.min(now + LOOK_AGAIN_MS, this.queue.wakeAtMs));
+    this.#wakeAt(Math.min(now + LOOK_AGAIN_MS, this.#lines.wakeAtMs));
   }
 
   /** Calls `listener` after every change, until the function it answers with is called. */
@@ -426,7 +485,8 @@ export class Upstream {
     without.add(full);
     for (let picks = 1; picks < PICKS_FOR_ROOM; picks++) {
       const backend = this.#tiers.pick(request, now, without, tried);
-      if (backend === undefined) break;
+      // Some balancers would rather have it wait.
+      if (backend === undefined) return this.#noRoom(tried, now);
       if (backend.take()) return this.#admitted(backend, now);
       without.add(backend);
     }
@@ -435,6 +495,10 @@ export class Upstream {
       if (without.has(backend) || !this.#tiers.serves(backend, full)) continue;
       if (backend.take()) return this.#admitted(backend, now);
     }
+    return this.#noRoom(tried, now);
+  }
+
+  #noRoom(tried: ReadonlySet<Backend> | undefined, now: number): "full" {
     if (tried === undefined) {
       this.#full = true;
       // Other workers may make room, and do not tell.
@@ -482,7 +546,7 @@ export class Upstream {
       detector.settled(backend, kind, answered ? outcome.durationMs : -1, now);
       this.#wakeAt(detector.wakeAtMs);
     }
-    if (member.admin === "drain") this.#checkDrained(member, now);
+    this.#checkDrained(member, now);
   }
 
   #judgeBy(member: Member, outcome: Outcome, now: number, permit: Permit): void {
@@ -572,31 +636,41 @@ export class Upstream {
   }
 
   #checkDrained(member: Member, now: number): void {
-    if (member.admin !== "drain" || member.drainUntilMs === Number.NEGATIVE_INFINITY) return;
+    if (member.drain === "none" || member.drain === "late") return;
     const late = now >= member.drainUntilMs;
-    if (!late && member.backend.active > 0) return this.#wakeAt(member.drainUntilMs);
-    member.drainUntilMs = Number.NEGATIVE_INFINITY;
-    this.#tell({ kind: "drained", backend: member.backend, late: member.backend.active > 0 });
+    if (!late) this.#wakeAt(member.drainUntilMs);
+    if (!late && (member.drain === "done" || member.backend.active > 0)) return;
+    const told = member.drain === "done";
+    // Sessions stay until the deadline, whether one of them has an exchange running at the moment or not.
+    member.drain = late ? "late" : "done";
+    if (!told) this.#tell({ kind: "drained", backend: member.backend, late: member.backend.active > 0 });
+    if (late) this.#roomMade(now);
   }
 
   /** Something ended (on `freed`) or changed: those that wait may have their turn. */
   #roomMade(now: number, freed?: Backend): void {
     this.#full = false;
-    if (this.queue.size === 0) return;
-    this.#freed = freed;
+    if (this.#lines.size === 0) return;
+    // Where nobody waits for just any backend, others may have room all the time.
+    this.#freed = this.#lines.any.size > 0 ? freed : undefined;
+    this.#freedForSessions = freed;
     if (this.#serving) return;
     this.#serving = true;
     try {
       // Each that goes on may end at once and make room again: they are served in this loop, not within each other.
-      while (this.queue.size > 0) {
-        const next = this.queue.next(now, (waiting) => waiting.take(now));
-        if (next === undefined) break;
-        next.goOn();
-      }
+      for (let next = this.#nextWaiting(now); next !== undefined; next = this.#nextWaiting(now)) next.goOn();
     } finally {
       this.#serving = false;
-      this.#freed = undefined;
+      this.#freed = this.#freedForSessions = undefined;
     }
+  }
+
+  #nextWaiting(now: number): Waiting | undefined {
+    // Who waits for a backend that is lost will take another.
+    return this.#lines.next(now, (backend) => {
+      const freed = this.#freedForSessions;
+      return freed === undefined || backend === freed || !this.keepsSessions(backend);
+    });
   }
 
   #wakeAt(atMs: number): void {
