@@ -7,6 +7,7 @@ import { describe, isWrong, parseDuration, parseShare, parseSize, type Wrong } f
 export interface Shape {
   readonly type?: "string" | "integer" | "number" | "boolean" | "object";
   readonly pattern?: string;
+  readonly minLength?: number;
   readonly enum?: readonly (string | number | boolean)[];
   readonly minimum?: number;
   readonly maximum?: number;
@@ -46,7 +47,7 @@ interface Range {
   readonly unlimited?: boolean;
 }
 
-type Unlimited<R extends Range> = R["unlimited"] extends true ? "unlimited" : never;
+type Unlimited<R extends { unlimited?: boolean }> = R["unlimited"] extends true ? "unlimited" : never;
 
 const DURATION_SHAPE: Shape = { type: "string", pattern: "^(0|[0-9]+(\\.[0-9]+)? ?(ms|s|m|h|d))$" };
 const SIZE_SHAPE: Shape = { type: "string", pattern: "^(0|[0-9]+(\\.[0-9]+)? ?(B|KiB|MiB|GiB|kB|KB|MB|GB))$" };
@@ -55,14 +56,23 @@ const UNLIMITED_SHAPE: Shape = { const: "unlimited" };
 
 /** A time such as `250ms`, `5s` or `1h`; resolved to milliseconds, `unlimited` to Infinity. */
 export function duration<const R extends Range>(range: R) {
-  return leaf<string | Unlimited<R>, number>(unlimitedShape(DURATION_SHAPE, range), (value) =>
+  return leaf<string | Unlimited<R>, number>(unlimitedShape(DURATION_SHAPE, range.unlimited), (value) =>
     ranged("CONFIG_DURATION", value, range, parseDuration),
   );
 }
 
+/** A time like {@link duration} that no timer has to wait for at one go, such as a time to live: years will do. */
+export function age(range: { readonly min: string; readonly max: string }) {
+  return leaf<string, number>(DURATION_SHAPE, (value) => ranged("CONFIG_DURATION", value, range, parseAge));
+}
+
+function parseAge(value: unknown): number | Wrong {
+  return parseDuration(value, Number.POSITIVE_INFINITY);
+}
+
 /** A number of bytes such as `64KiB`; resolved to bytes, `unlimited` to Infinity. */
 export function size<const R extends Range>(range: R) {
-  return leaf<string | Unlimited<R>, number>(unlimitedShape(SIZE_SHAPE, range), (value) =>
+  return leaf<string | Unlimited<R>, number>(unlimitedShape(SIZE_SHAPE, range.unlimited), (value) =>
     ranged("CONFIG_SIZE", value, range, parseSize),
   );
 }
@@ -72,8 +82,8 @@ export function share(range: { readonly min: string; readonly max: string }) {
   return leaf<string, number>(SHARE_SHAPE, (value) => ranged("CONFIG_SHARE", value, range, parseShare));
 }
 
-function unlimitedShape(shape: Shape, range: Range): Shape {
-  return range.unlimited === true ? { anyOf: [shape, UNLIMITED_SHAPE] } : shape;
+function unlimitedShape(shape: Shape, unlimited: boolean | undefined): Shape {
+  return unlimited === true ? { anyOf: [shape, UNLIMITED_SHAPE] } : shape;
 }
 
 function ranged(
@@ -100,9 +110,8 @@ function ranged(
 /** A whole number; written as text too, so that a variable can stand for it. */
 export function integer<const R extends { min: number; max: number; unlimited?: boolean }>(range: R) {
   const shape: Shape = { type: "integer", minimum: range.min, maximum: range.max };
-  return leaf<number | (R["unlimited"] extends true ? "unlimited" : never), number>(
-    range.unlimited === true ? { anyOf: [shape, UNLIMITED_SHAPE] } : shape,
-    (value) => parseInteger(value, range),
+  return leaf<number | Unlimited<R>, number>(unlimitedShape(shape, range.unlimited), (value) =>
+    parseInteger(value, range),
   );
 }
 
@@ -120,10 +129,12 @@ export function parseInteger(value: unknown, range: { min: number; max: number; 
 }
 
 /** A number that need not be whole, such as a factor; written as text too, so that a variable can stand for it. */
-export function number(range: { readonly min: number; readonly max: number }) {
-  return leaf<number, number>({ type: "number", minimum: range.min, maximum: range.max }, (value) => {
+export function number<const R extends { min: number; max: number; unlimited?: boolean }>(range: R) {
+  const shape: Shape = { type: "number", minimum: range.min, maximum: range.max };
+  return leaf<number | Unlimited<R>, number>(unlimitedShape(shape, range.unlimited), (value) => {
     const code = "CONFIG_NUMBER";
-    const fix = `Write a number from ${range.min} to ${range.max}`;
+    const fix = `Write a number from ${range.min} to ${range.max}${range.unlimited === true ? ", or unlimited" : ""}`;
+    if (value === "unlimited" && range.unlimited === true) return Number.POSITIVE_INFINITY;
     const number = typeof value === "string" && /^-?\d{1,16}(\.\d{1,16})?$/.test(value) ? Number(value) : value;
     if (typeof number !== "number" || Number.isNaN(number)) {
       return { code, wrong: `${describe(value)} is no number`, fix };

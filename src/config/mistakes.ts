@@ -155,6 +155,31 @@ export const mistakeCodes = {
     means: "A status is out of range or does not fit what it stands beside.",
     cure: "Write a status the message allows.",
   },
+  CONFIG_AFFINITY: {
+    means:
+      "An affinity says nothing of what tells a session, or several things, or has a key that does not go with it.",
+    cure: "Write exactly one of cookie, learned, header, query and client-ip; `key` only beside `cookie`.",
+  },
+  CONFIG_COOKIE: {
+    means: "A cookie is one that browsers would not take: its name, path or domain, or how they go together.",
+    cure: "Change what the message names.",
+  },
+  CONFIG_SECRET: {
+    means: "A secret is no text, or too short to be one.",
+    cure: `Write at least 16 characters that nobody can guess, best in a variable of the environment: \`"\${NAME}"\`.`,
+  },
+  CONFIG_STORE: {
+    means: "The address of a store for sessions is not one.",
+    cure: "Write memory, redis://host:6379 or rediss://host:6379.",
+  },
+  CONFIG_LOCATION: {
+    means: "A backend has only half of a position, or a location that says nothing.",
+    cure: "Write latitude and longitude, a region, or all three.",
+  },
+  CONFIG_CLIENT_POSITION: {
+    means: "A listener is to find out where clients are, but nothing, or too much, says how.",
+    cure: "Write headers, geoip or default; in headers either latitude and longitude, or geo.",
+  },
   CONFIG_ROUTE_UNREACHED: {
     means: "Warning: a route is never reached, because one before it takes every request.",
     cure: "Move it up, or remove it.",
@@ -170,6 +195,35 @@ export const mistakeCodes = {
   CONFIG_LIMIT_UNREACHED: {
     means: "Warning: a time limit has no effect, because a shorter one ends the same wait first.",
     cure: "Shorten it, or leave it out.",
+  },
+  CONFIG_AFFINITY_KEY: {
+    means:
+      "Warning: cookies are made with a key that is new at each start, so those from before a restart or of another instance are not known.",
+    cure: `Write \`key: "\${SPILLWAY_AFFINITY_KEY}"\`, the same in all instances.`,
+  },
+  CONFIG_AFFINITY_UNUSED: {
+    means: "Warning: a key has no effect beside `cookie`, because nothing has to be remembered.",
+    cure: "Leave it out.",
+  },
+  CONFIG_AFFINITY_COOKIE: {
+    means: "Warning: two upstreams set the same cookie for the same clients, so each overwrites the other's.",
+    cure: "Give each cookie its own name, or a path of its own.",
+  },
+  CONFIG_NO_LOCATION: {
+    means: "Warning: the nearest backend is asked for, but some or all backends have no latitude and longitude.",
+    cure: "Give each backend a location.",
+  },
+  CONFIG_NO_POSITION: {
+    means: "Warning: the nearest backend is asked for, but a listener does not find out where its clients are.",
+    cure: "Write clientPosition for the listener.",
+  },
+  CONFIG_POSITION_UNTRUSTED: {
+    means: "Warning: positions are read from fields of the request, but nobody's are believed.",
+    cure: "List the proxies in front under trustedProxies.",
+  },
+  CONFIG_REGION_UNKNOWN: {
+    means: "Warning: an order of regions names one that no backend stands in.",
+    cure: "Correct the name, or leave it out.",
   },
   CONFIG_ADMIN_OPEN: {
     means: "Warning: metrics and states can be read from other machines.",

@@ -72,15 +72,6 @@ const wantedParameter = leaf<string | true, string | true>({ anyOf: [{ type: "st
   value === true ? true : parseText(value, queryValue),
 );
 
-function queryName(name: string): string | Wrong {
-  if (name !== "" && /^[\x21-\x7e]+$/.test(name) && !/[&=#]/.test(name)) return name;
-  return {
-    code: "CONFIG_QUERY",
-    wrong: `"${name}" is no name of a parameter as it is sent`,
-    fix: "Write it percent-encoded",
-  };
-}
-
 function queryValue(value: string): string | Wrong {
   if (/^[\x21-\x7e]*$/.test(value) && !/[&#]/.test(value)) return value;
   return {
@@ -112,7 +103,7 @@ const match = z.strictObject({
     .describe(
       "Fields that have to be there, with exactly this value, or with any value where `true` is written. Of repeated fields all values are compared together, joined by `, `.",
     ),
-  query: named(wantedParameter, queryName)
+  query: named(wantedParameter, check.queryName)
     .transform((record) => patterns(record, false))
     .optional()
     .describe(

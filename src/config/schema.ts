@@ -1,8 +1,10 @@
 import { z } from "zod";
 import type { RouteOptions } from "../policy/route/options.ts";
+import { affinity } from "./affinity-schema.ts";
 import { balance } from "./balance-schema.ts";
 import { choice, duration, flag, integer, leaf, size, text } from "./leaf.ts";
 import { concurrencyLimit, hedge, queue, throttle } from "./load-schema.ts";
+import { clientPosition, location } from "./place-schema.ts";
 import { circuitBreaker, outlierDetection, panicThreshold, retry, slowStart } from "./resilience-schema.ts";
 import { routeSchema } from "./route-schema.ts";
 import * as check from "./text-checks.ts";
@@ -111,6 +113,11 @@ const listenerSchema = z
       .describe(
         "Addresses and blocks of proxies in front of Spillway. What they say of the client in X-Forwarded-For and Forwarded, their request ids and deadlines, is believed; nobody else's is.",
       ),
+    clientPosition: clientPosition
+      .prefault(false)
+      .describe(
+        "How Spillway finds out where a client is, for `balance: nearest` and the metrics: the first of `headers`, `geoip` and `default` that tells.",
+      ),
     limits: limits.prefault({}).describe("Bounds on what a client may send. They hold before anything is passed on."),
     timeouts: listenerTimeouts.prefault({}).describe("How long the listener waits for clients."),
     forwarded: forwarded.prefault({}).describe("What backends are told about the request besides the request itself."),
@@ -183,6 +190,9 @@ const backendObject = z.strictObject({
     .describe(
       "`true`: takes traffic only as far as the other backends are not well enough to carry it. A number from 1 to 9 puts backups in an order: the second tier stands in for the first.",
     ),
+  location: location
+    .optional()
+    .describe("Where it stands, for `balance: nearest` and the metrics: latitude and longitude, a region, or both."),
   state: backendState
     .prefault("up")
     .describe(
@@ -202,6 +212,7 @@ const backendSchema = z.union([backendUrl, backendObject]).transform((backend) =
           maxConnections: undefined,
           maxRequests: Number.POSITIVE_INFINITY,
           backup: 0,
+          location: undefined,
         };
   const address = formatAddress(full.url);
   return {
@@ -213,6 +224,8 @@ const backendSchema = z.union([backendUrl, backendObject]).transform((backend) =
     maxConnections: full.maxConnections,
     maxRequests: full.maxRequests,
     tier: full.backup,
+    position: full.location?.position,
+    region: full.location?.region ?? "",
   };
 });
 
@@ -321,6 +334,11 @@ const upstreamSchema = z
         "The Host field a backend gets: `keep` what the client sent, `backend` for the backend's own address, or any other name as it stands.",
       ),
     backends: z.array(backendSchema).describe("The servers of the upstream: addresses, or blocks with `url` and more."),
+    affinity: affinity
+      .prefault(false)
+      .describe(
+        "Sticky sessions: sends all requests of a session to one backend, as long as it is there. `cookie:NAME`, `header:NAME`, `query:NAME` or `client-ip`; or a block with one of `cookie`, `learned`, `header`, `query` and `client-ip`, and more. `false`: every request is balanced by itself.",
+      ),
     pool: pool.prefault({}).describe("Connections to each backend, which are kept and used again."),
     healthCheck: healthCheck
       .prefault({})

@@ -1,4 +1,6 @@
 import type { z } from "zod";
+import type { AffinityOptions, RebalanceOptions } from "../policy/affinity/options.ts";
+import type { Position } from "../policy/model/position.ts";
 import type {
   CircuitBreakerOptions,
   ConcurrencyLimitOptions,
@@ -47,3 +49,12 @@ export type SlowStartSettings = For<SlowStartOptions | false, UpstreamSettings["
 export type HedgeSettings = For<HedgeOptions | false, UpstreamSettings["hedge"]>;
 export type ThrottleSettings = For<ThrottleOptions | false, UpstreamSettings["throttle"]>;
 export type QueueSettings = For<QueueOptions, PoolSettings["queue"]>;
+/** With what the control plane and the sessions of listeners need: the secret of cookies, the store, the rebalancing. */
+export type AffinitySettings = For<AffinityOptions | false, UpstreamSettings["affinity"]>;
+/** A store shared by instances; `false`: shared by the workers of this one alone. */
+export type StoreSettings = Exclude<AffinitySettings, false>["store"];
+export type RebalanceSettings = For<RebalanceOptions | false, Exclude<AffinitySettings, false>["rebalance"]>;
+/** Where the position of a client is looked for. */
+export type ClientPositionSettings = ListenerSettings["clientPosition"];
+/** Where a backend stands; undefined where nobody said. */
+export type BackendPosition = For<Position | undefined, BackendSettings["position"]>;

@@ -7,7 +7,12 @@ import { describe, isHostName, quote, type Wrong } from "./values.ts";
 /** RFC 9110 section 5.6.2. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
-/** Name of an upstream or a route. */
+/** Whether `text` can be the name of a field, a method or a cookie. */
+export function isToken(text: string): boolean {
+  return TOKEN.test(text);
+}
+
+/** Name of an upstream, a route or a region. */
 export function name(text: string): string | Wrong {
   if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(text)) return text;
   return {
@@ -39,7 +44,7 @@ export function cidr(text: string): string | Wrong {
 
 /** Name of a field. */
 export function headerName(text: string): string | Wrong {
-  if (TOKEN.test(text) && text.length <= 256) return text;
+  if (isToken(text) && text.length <= 256) return text;
   return {
     code: "CONFIG_HEADER_NAME",
     wrong: `${quote(text)} is no name of a field`,
@@ -92,7 +97,7 @@ export function headerValue(text: string): string | Wrong {
 export function method(text: string): string | Wrong {
   const code = "CONFIG_METHOD";
   const fix = "Write a method such as GET or POST";
-  if (!TOKEN.test(text)) return { code, wrong: `${quote(text)} is no method`, fix };
+  if (!isToken(text)) return { code, wrong: `${quote(text)} is no method`, fix };
   if (text === "CONNECT" || text === "TRACE") {
     return { code, wrong: `${text} is never passed on, so no route sees it`, fix: "Leave it out" };
   }
@@ -104,6 +109,16 @@ export function method(text: string): string | Wrong {
     };
   }
   return text;
+}
+
+/** Name of a parameter of the query. */
+export function queryName(text: string): string | Wrong {
+  if (text !== "" && /^[\x21-\x7e]+$/.test(text) && !/[&=#]/.test(text)) return text;
+  return {
+    code: "CONFIG_QUERY",
+    wrong: `"${text}" is no name of a parameter as it is sent`,
+    fix: "Write it percent-encoded",
+  };
 }
 
 /** A host to match: a name, an address, or `*.` and a name. Answers in lower case. */
@@ -195,6 +210,12 @@ export function redirectTarget(text: string): string | Wrong {
 export function filePath(text: string): string | Wrong {
   if (text !== "" && !/[\x00-\x1f\x7f]/.test(text)) return text;
   return { code: "CONFIG_TEXT", wrong: `${quote(text)} is no path of a file`, fix: "Write stdout, or a path" };
+}
+
+/** A file of positions. */
+export function databasePath(text: string): string | Wrong {
+  const path = filePath(text);
+  return typeof path === "string" ? path : { ...path, fix: "Write a path, such as city.mmdb" };
 }
 
 /** `workers`: a number, or `auto`. */

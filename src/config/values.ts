@@ -38,8 +38,8 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
 /** Timers of the platform count milliseconds in 31 bits: 24 days are the longest wait they can keep. */
 const LONGEST_MS = 24 * 86_400_000;
 
-/** Milliseconds of `250ms`, `5s`, `1.5m`, `1h`, `1d`. */
-export function parseDuration(value: unknown): number | Wrong {
+/** Milliseconds of `250ms`, `5s`, `1.5m`, `1h`, `1d`; at most `longestMs`. */
+export function parseDuration(value: unknown, longestMs = LONGEST_MS): number | Wrong {
   const code = "CONFIG_DURATION";
   if (typeof value === "number" || (typeof value === "string" && /^\d+(\.\d+)?$/.test(value))) {
     const number = Number(value);
@@ -63,7 +63,7 @@ export function parseDuration(value: unknown): number | Wrong {
   if (match === null || unit === undefined)
     return wrong(code, `${quote(value)} is no duration`, "Write 5s, 250ms or 1m");
   const ms = Number(match[1]) * unit;
-  if (ms > LONGEST_MS) return wrong(code, `${quote(value)} is longer than a timer can wait`, "Write at most 24d");
+  if (ms > longestMs) return wrong(code, `${quote(value)} is longer than a timer can wait`, "Write at most 24d");
   if (ms > 0 && ms < 1) return wrong(code, `${quote(value)} is shorter than a timer can wait`, "Write at least 1ms");
   return Math.round(ms);
 }
