@@ -15,6 +15,9 @@ export class RecentKeys {
   #older = new Int32Array(FIRST_ROOM);
   #newest = NONE;
   #oldest = NONE;
+  // Slots that were given back, strung together by `#older`.
+  #free = NONE;
+  #size = 0;
 
   /** `max` is 1 or more. */
   constructor(max: number) {
@@ -22,10 +25,10 @@ export class RecentKeys {
   }
 
   get size(): number {
-    return this.#keys.length;
+    return this.#size;
   }
 
-  /** The slot of a key, which is now the one seen last; -1 when it is not here. Valid until the next `add`. */
+  /** The slot of a key, which is now the one seen last; -1 when it is not here. Valid until the next `add` or `remove`. */
   find(key: string): number {
     const slot = this.#slots.get(key);
     if (slot === undefined) return NONE;
@@ -37,24 +40,30 @@ export class RecentKeys {
   }
 
   get isFull(): boolean {
-    return this.#keys.length >= this.#max;
+    return this.#size >= this.#max;
   }
 
-  /** Number of the key not seen for longest, the next to go; there must be one. */
+  /** The slot of the key not seen for longest, the next to go; -1 when there is none. Like `find`, but leaves it there. */
+  get oldest(): number {
+    return this.#oldest;
+  }
+
+  /** Number of the key not seen for longest; there must be one. */
   get oldestValue(): number {
     return this.#values[this.#oldest]!;
   }
 
   /** Adds a key that is not here, and answers its slot. Forgets the key not seen for longest when it is full. */
   add(key: string): number {
-    let slot = this.#keys.length;
-    if (this.isFull) {
-      slot = this.#oldest;
-      this.#slots.delete(this.#keys[slot]!);
-      this.#unlink(slot);
-    } else if (slot === this.#values.length) {
-      this.#grow();
+    if (this.isFull) this.remove(this.#oldest);
+    let slot = this.#free;
+    if (slot !== NONE) {
+      this.#free = this.#older[slot]!;
+    } else {
+      slot = this.#keys.length;
+      if (slot === this.#values.length) this.#grow();
     }
+    this.#size++;
     // A string cut from a longer one keeps that alive, a whole Cookie field for a session of 20 characters. Joined, it
     // is copied.
     const copy = ` ${key}`.slice(1);
@@ -62,6 +71,16 @@ export class RecentKeys {
     this.#slots.set(copy, slot);
     this.#linkNewest(slot);
     return slot;
+  }
+
+  /** Forgets the key in `slot`. */
+  remove(slot: number): void {
+    this.#slots.delete(this.#keys[slot]!);
+    this.#keys[slot] = "";
+    this.#unlink(slot);
+    this.#older[slot] = this.#free;
+    this.#free = slot;
+    this.#size--;
   }
 
   value(slot: number): number {

@@ -1,0 +1,95 @@
+import { RecentKeys } from "../resilience/recent-keys.ts";
+import type { AffinityFigures } from "./affinity.ts";
+
+const NONE = -1;
+const FIRST_ROOM = 64;
+/** The store hears of a session that goes on when this part of its time to live has passed since it last did. */
+const RENEWAL = 0.1;
+
+/**
+ * Sessions by key: the address each belongs to, for as long as it is used. A session ends when it was not used for `ttl`
+ * milliseconds, exactly then; it is used whenever it is found or put. At most `max` are held: who was not used for
+ * longest goes first. As every use starts the time anew, who was not used for longest is also who ends next.
+ *
+ * Everything is O(1). Finding allocates nothing; memory grows with the sessions, up to `max` of them, and stays.
+ */
+export class SessionTable implements AffinityFigures {
+  readonly #ttl: number;
+  readonly #endsAt: RecentKeys;
+  readonly #addresses: string[] = [];
+  #tellAt = new Float64Array(FIRST_ROOM);
+  #evicted = 0;
+
+  /** `max` is 1 or more, `ttl` more than 0. */
+  constructor(max: number, ttl: number) {
+    this.#ttl = ttl;
+    this.#endsAt = new RecentKeys(max);
+  }
+
+  /** Sessions in the table; those that have ended are among them until they are looked for or swept. */
+  get held(): number {
+    return this.#endsAt.size;
+  }
+
+  /** Sessions that went for others before their time. */
+  get evicted(): number {
+    return this.#evicted;
+  }
+
+  /** When the next session ends, should it not be used before; Infinity when there is none. */
+  get wakeAtMs(): number {
+    return this.#endsAt.size === 0 ? Number.POSITIVE_INFINITY : this.#endsAt.oldestValue;
+  }
+
+  /** Uses the session of `key`: its slot, good until the next call of `find`, `put` or `sweep`; -1: there is none. */
+  find(key: string, now: number): number {
+    const slot = this.#endsAt.find(key);
+    if (slot === NONE) return NONE;
+    if (this.#endsAt.value(slot) <= now) {
+      this.#endsAt.remove(slot);
+      return NONE;
+    }
+    this.#endsAt.setValue(slot, now + this.#ttl);
+    return slot;
+  }
+
+  /** The session of `key` belongs to `address` from now on, of which the store has to be told. Its slot as in `find`. */
+  put(key: string, address: string, now: number): number {
+    let slot = this.#endsAt.find(key);
+    if (slot === NONE) {
+      if (this.#endsAt.isFull && this.#endsAt.oldestValue > now) this.#evicted++;
+      slot = this.#endsAt.add(key);
+      if (slot === this.#tellAt.length) this.#grow();
+    }
+    this.#endsAt.setValue(slot, now + this.#ttl);
+    this.#addresses[slot] = address;
+    this.#tellAt[slot] = Number.NEGATIVE_INFINITY;
+    return slot;
+  }
+
+  /** Where the session in `slot` belongs. */
+  address(slot: number): string {
+    return this.#addresses[slot]!;
+  }
+
+  /** Whether the store has to hear of the session in `slot`: it never has since `put`, or a tenth of `ttl` ago. */
+  isToTell(slot: number, now: number): boolean {
+    return this.#tellAt[slot]! <= now;
+  }
+
+  /** The store has just heard of the session in `slot`. */
+  told(slot: number, now: number): void {
+    this.#tellAt[slot] = now + this.#ttl * RENEWAL;
+  }
+
+  /** Forgets the sessions that have ended. */
+  sweep(now: number): void {
+    while (this.wakeAtMs <= now) this.#endsAt.remove(this.#endsAt.oldest);
+  }
+
+  #grow(): void {
+    const tellAt = new Float64Array(2 * this.#tellAt.length);
+    tellAt.set(this.#tellAt);
+    this.#tellAt = tellAt;
+  }
+}

@@ -1,0 +1,194 @@
+import { type KeyName, type KeySource, keySource } from "../balance/key.ts";
+import type { Backend } from "../model/backend.ts";
+import type { PickRequest } from "../model/request.ts";
+import { networkOf } from "../resilience/client-network.ts";
+import type {
+  Affinity,
+  AffinityFigures,
+  AffinityParts,
+  LearnsFrom,
+  Session,
+  SessionEvent,
+  SessionStore,
+} from "./affinity.ts";
+import type { AffinityOptions, SessionSource } from "./options.ts";
+import { SessionTable } from "./session-table.ts";
+
+const NONE = -1;
+/** Clients choose their ids, up to a head full. */
+const LONGEST_KEPT = 64;
+
+class TableSession implements Session {
+  readonly key: string;
+  backend: Backend | undefined;
+  /** An exchange may place it. Not so an id that a client made up, or that has ended: only a response begins it. */
+  isKnown: boolean;
+  /** Where it belonged when the exchange came to it; undefined: nowhere. It may be the address of no member. */
+  from: string | undefined;
+  /** Where it belongs now, as far as the exchange has seen or decided. */
+  at: string | undefined;
+
+  constructor(key: string, isKnown: boolean) {
+    this.key = key;
+    this.isKnown = isKnown;
+  }
+
+  belongs(address: string, backend: Backend | undefined): void {
+    this.backend = backend;
+    this.isKnown = true;
+    this.from = this.at = address;
+  }
+}
+
+/**
+ * `affinity` by what the client carries anyway (`header`, `query`, `client-ip`), or by an id that the application gave it
+ * (`learned`): a table remembers where each session belongs. A client's IP address stands for its network, as it does in
+ * rate limits: an IPv6 client changes its address within its /64 (RFC 8981) and would lose its session with it.
+ *
+ * Exchanges of one session may run side by side. The first one to place it wins, here as in the store; those that came to
+ * it before and were sent elsewhere change nothing. `found` with no address shows an exchange what others did meanwhile.
+ *
+ * Ids of more than 64 characters are kept as a digest.
+ */
+export class TableAffinity implements Affinity {
+  readonly strict: boolean;
+  readonly learnsFrom: LearnsFrom | undefined;
+  readonly store: SessionStore | undefined;
+  readonly #idOf: KeySource;
+  readonly #digest: (text: string) => string;
+  readonly #table: SessionTable;
+  #members = new Map<string, Backend>();
+
+  constructor(by: Exclude<SessionSource, { kind: "cookie" }>, options: AffinityOptions, parts: AffinityParts) {
+    this.strict = options.strict;
+    this.store = parts.store;
+    this.#digest = parts.digest;
+    this.#table = new SessionTable(options.maxSessions, options.ttl);
+    if (by.kind === "learned") {
+      this.learnsFrom = { from: by.from, name: by.from === "header" ? by.name.toLowerCase() : by.name };
+      this.#idOf = keySource(`${by.from}:${by.name}`);
+    } else {
+      this.#idOf = idSource(by.key);
+    }
+  }
+
+  get figures(): AffinityFigures {
+    return this.#table;
+  }
+
+  get wakeAtMs(): number {
+    return this.#table.wakeAtMs;
+  }
+
+  update(members: readonly Backend[]): void {
+    this.#members = new Map();
+    for (const backend of members) {
+      if (!this.#members.has(backend.address)) this.#members.set(backend.address, backend);
+    }
+  }
+
+  open(request: PickRequest, _wallMs: number, now: number): Session | undefined {
+    const id = this.#idOf(request);
+    if (id === undefined) return undefined;
+    const session = this.#look(this.#keyOf(id), now);
+    return session.isKnown || this.store !== undefined ? session : undefined;
+  }
+
+  found(session: Session, address: string | undefined, now: number): void {
+    const its = session as TableSession;
+    const slot = this.#table.find(its.key, now);
+    let here = slot === NONE ? undefined : this.#table.address(slot);
+    // What has been done here since the store was asked is newer than its answer.
+    if (here === undefined || here === its.at) {
+      if (address === undefined) return;
+      if (address !== here) this.#put(its.key, address, now);
+      here = address;
+    }
+    its.belongs(here, this.#members.get(here));
+  }
+
+  place(session: Session, backend: Backend, now: number): void {
+    const its = session as TableSession;
+    if (its.isKnown) this.#claim(its, backend, now);
+  }
+
+  answered(
+    session: Session | undefined,
+    backend: Backend,
+    learnt: string,
+    _wallMs: number,
+    now: number,
+  ): SessionEvent | undefined {
+    let its = session as TableSession | undefined;
+    if (learnt !== "") {
+      const key = this.#keyOf(learnt);
+      if (its?.key !== key) its = this.#look(key, now);
+      its.isKnown = true;
+    }
+    if (its === undefined || !its.isKnown) return undefined;
+    const isClaimed = this.#claim(its, backend, now);
+    if (its.from === backend.address) return "kept";
+    if (!isClaimed) return undefined;
+    return its.from === undefined ? "begun" : "moved";
+  }
+
+  /** The client has its id from elsewhere. */
+  setCookie(): string {
+    return "";
+  }
+
+  correct(key: string, address: string, now: number): void {
+    if (!this.#members.has(address)) return;
+    // With its answer the store has renewed the session.
+    this.#table.told(this.#put(key, address, now), now);
+  }
+
+  sweep(now: number): void {
+    this.#table.sweep(now);
+  }
+
+  /** The session belongs to `backend` from now on. False: no, others have placed it since this exchange came to it. */
+  #claim(its: TableSession, backend: Backend, now: number): boolean {
+    const { address } = backend;
+    let slot = this.#table.find(its.key, now);
+    const here = slot === NONE ? undefined : this.#table.address(slot);
+    if (here !== address) {
+      const isTaken = here !== undefined && here !== its.at;
+      // A backend that was removed while it answered gets no sessions.
+      if (isTaken || !this.#members.has(address)) return false;
+      slot = this.#table.put(its.key, address, now);
+    } else if (its.at !== address) {
+      its.belongs(address, backend);
+    }
+    const instead = its.at === address ? undefined : its.at;
+    its.at = address;
+    if (this.store !== undefined && this.#table.isToTell(slot, now)) {
+      this.#table.told(slot, now);
+      this.store.place(its.key, address, instead);
+    }
+    return true;
+  }
+
+  #look(key: string, now: number): TableSession {
+    const slot = this.#table.find(key, now);
+    const session = new TableSession(key, !this.learnsFrom);
+    if (slot !== NONE) {
+      const address = this.#table.address(slot);
+      session.belongs(address, this.#members.get(address));
+    }
+    return session;
+  }
+
+  /** What the store says. Of equal addresses one string is kept. */
+  #put(key: string, address: string, now: number): number {
+    return this.#table.put(key, this.#members.get(address)?.address ?? address, now);
+  }
+
+  #keyOf(id: string): string {
+    return id.length > LONGEST_KEPT ? this.#digest(id) : id;
+  }
+}
+
+function idSource(key: KeyName): KeySource {
+  return key === "client-ip" ? (request) => networkOf(request.client || undefined) : keySource(key);
+}
