@@ -20,6 +20,9 @@ import { HealthMonitor } from "./health/monitor.ts";
 import type { Log } from "./log.ts";
 import { LogLimiter, limitLog } from "./log-limiter.ts";
 import type { SharedMemory } from "./messages.ts";
+import { openStores } from "./sessions/open-stores.ts";
+import { SessionHub, type UpstreamStoreView } from "./sessions/session-hub.ts";
+import type { SharedStore } from "./sessions/shared-store.ts";
 
 /** How a Spillway runs. */
 export interface SpillwayOptions {
@@ -47,6 +50,7 @@ export class Spillway implements AsyncDisposable {
   readonly #accessLog: AccessLog | undefined;
   /** Databases that could be read, by their path in the configuration. */
   readonly #geoip = new Map<string, SharedArrayBuffer>();
+  readonly #sessions: SessionHub;
   readonly #planes: DataPlanes;
   readonly #health: HealthMonitor;
   readonly #admin: Admin | undefined;
@@ -59,6 +63,7 @@ export class Spillway implements AsyncDisposable {
     options: SpillwayOptions,
     memory: SharedMemory,
     accessLog: AccessLog | undefined,
+    stores: ReadonlyMap<string, SharedStore>,
   ) {
     const { clock, log } = options;
     const backends = assignSlots(settings);
@@ -69,6 +74,17 @@ export class Spillway implements AsyncDisposable {
     this.#counts = new SharedCounts(memory.counts);
     this.#board = new BackendBoard(backends, options.workers, this.#startedAt);
     this.#accessLog = accessLog;
+    this.#sessions = new SessionHub({
+      stores,
+      answers: {
+        sessionFound: (worker, id, address, failed) => this.#planes.sessionFound(worker, id, address, failed),
+        sessionCorrected: (worker, upstream, key, address) =>
+          this.#planes.sessionCorrected(worker, upstream, key, address),
+      },
+      counters: new Stripe(memory.layout, memory.metrics, options.workers),
+      clock,
+      log,
+    });
     this.#planes = options.makeDataPlanes({
       settings,
       memory,
@@ -78,11 +94,14 @@ export class Spillway implements AsyncDisposable {
       conditions: {
         conditionChanged: (worker, slot, condition) =>
           this.#board.setCondition(worker, slot, condition, clock.wallTime()),
-        workerDied: (worker) => this.#board.forgetWorker(worker, clock.wallTime()),
+        workerDied: (worker) => {
+          this.#board.forgetWorker(worker, clock.wallTime());
+          this.#sessions.workerDied(worker);
+        },
       },
-      sessions: { sessionWanted: () => {}, sessionPlaced: () => {} },
+      sessions: this.#sessions,
       secret: randomBytes(32).toString("base64url"),
-      sharedSessions: false,
+      sharedSessions: stores.size > 0,
       geoip: this.#geoip,
     });
     this.#health = new HealthMonitor({
@@ -106,12 +125,15 @@ export class Spillway implements AsyncDisposable {
   }
 
   /**
-   * Opens everything: access log, listeners, admin server, in this order, and begins to check backends.
+   * Opens everything: access log, stores of sessions, listeners, admin server, in this order, and begins to check
+   * backends. A store that does not answer holds the start up for a second at most.
    * @throws ListenError or StartError when something cannot be had; nothing is left open then.
    */
   static async start(settings: Settings, options: SpillwayOptions): Promise<Spillway> {
     const memory = createMemory(settings, options.workers);
-    const spillway = new Spillway(settings, options, memory, await openAccessLog(settings, memory, options));
+    const random = new SeededRandom(randomInt(2 ** 32));
+    const stores = await openStores(settings.upstreams, { ...options, random });
+    const spillway = new Spillway(settings, options, memory, await openAccessLog(settings, memory, options), stores);
     try {
       await spillway.#open();
     } catch (error) {
@@ -142,6 +164,11 @@ export class Spillway implements AsyncDisposable {
   /** The same as text for people. */
   report(): string {
     return reportText(this.metrics());
+  }
+
+  /** Where the sessions that workers or instances share are kept. */
+  sessionStores(): readonly UpstreamStoreView[] {
+    return this.#sessions.views();
   }
 
   /** Whether new traffic is welcome. */
@@ -179,6 +206,7 @@ export class Spillway implements AsyncDisposable {
   }
 
   async #open(): Promise<void> {
+    await this.#sessions.start();
     this.#listeners = await this.#planes.start();
     this.#adminAddress = await this.#admin?.start();
     this.#health.start();
@@ -193,6 +221,7 @@ export class Spillway implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#health.stop();
     await this.#planes.close();
+    this.#sessions.close();
     await this.#admin?.stop();
     await this.#accessLog?.close(LAST_LINES_MS);
   }

@@ -1,0 +1,113 @@
+import type { Clock } from "../../time/clock.ts";
+import type { SessionListener } from "../data-planes.ts";
+import type { Log } from "../log.ts";
+import { LogLimiter, limitLog } from "../log-limiter.ts";
+import type { SharedStore, StoreView } from "./shared-store.ts";
+import { type StoreCounters, UpstreamSessions } from "./upstream-sessions.ts";
+
+/** The way back to the workers. */
+export interface SessionAnswers {
+  sessionFound(worker: number, id: number, address: string | undefined, failed: boolean): void;
+  sessionCorrected(worker: number, upstream: string, key: string, address: string): void;
+}
+
+/** What a hub is made of. */
+export interface SessionHubInit {
+  /** By the name of the upstream. */
+  readonly stores: ReadonlyMap<string, SharedStore>;
+  readonly answers: SessionAnswers;
+  readonly counters: StoreCounters;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The store of one upstream. */
+export interface UpstreamStoreView extends StoreView {
+  readonly upstream: string;
+}
+
+/** One thread in the place of a worker, from its start to its death. */
+interface WorkerLife {
+  readonly worker: number;
+  alive: boolean;
+}
+
+/**
+ * Where the workers' questions about sessions meet the stores: each is answered once, to the worker that asked, as long
+ * as it lives. The one that takes its place does not hear what it did not ask.
+ */
+export class SessionHub implements SessionListener {
+  readonly #answers: SessionAnswers;
+  readonly #stores: ReadonlyMap<string, SharedStore>;
+  readonly #upstreams = new Map<string, UpstreamSessions<WorkerLife>>();
+  readonly #lives: (WorkerLife | undefined)[] = [];
+
+  constructor({ stores, answers, counters, clock, log }: SessionHubInit) {
+    this.#answers = answers;
+    this.#stores = stores;
+    for (const [upstream, store] of stores) {
+      const limited = limitLog(log, clock, new LogLimiter(1, 60_000));
+      this.#upstreams.set(
+        upstream,
+        new UpstreamSessions<WorkerLife>({
+          store,
+          clock,
+          counters,
+          corrected: ({ worker, alive }, key, address) => {
+            if (alive) answers.sessionCorrected(worker, upstream, key, address);
+          },
+          overloaded: () => {
+            const message = `upstream ${upstream}: the session store is too slow for what it is asked`;
+            limited.write("warn", "session_store_overloaded", message, { upstream });
+          },
+        }),
+      );
+    }
+  }
+
+  /** Resolves when all stores are ready, or have shown that they are not. */
+  async start(): Promise<void> {
+    await Promise.all([...this.#stores.values()].map((store) => store.start()));
+  }
+
+  sessionWanted(worker: number, id: number, upstream: string, key: string): void {
+    const life = this.#lifeOf(worker);
+    const sessions = this.#upstreams.get(upstream);
+    // Nobody shares these sessions: that is an answer, not a failure.
+    if (sessions === undefined) return this.#answers.sessionFound(worker, id, undefined, false);
+    sessions.find(key, (address, failed) => {
+      if (life.alive) this.#answers.sessionFound(worker, id, address, failed);
+    });
+  }
+
+  sessionPlaced(
+    worker: number,
+    upstream: string,
+    key: string,
+    address: string,
+    instead: string | undefined,
+    ttlMs: number,
+  ): void {
+    this.#upstreams.get(upstream)?.place(this.#lifeOf(worker), key, address, instead, ttlMs);
+  }
+
+  /** What it asked need not be answered any more. */
+  workerDied(worker: number): void {
+    const life = this.#lives[worker];
+    if (life !== undefined) life.alive = false;
+    this.#lives[worker] = undefined;
+  }
+
+  views(): readonly UpstreamStoreView[] {
+    return [...this.#stores].map(([upstream, { view }]) => ({ upstream, ...view }));
+  }
+
+  close(): void {
+    for (const store of this.#stores.values()) store.close();
+  }
+
+  #lifeOf(worker: number): WorkerLife {
+    this.#lives[worker] ??= { worker, alive: true };
+    return this.#lives[worker];
+  }
+}
