@@ -46,6 +46,11 @@ export class ConsistentHash implements Balancer {
     return key === undefined ? this.#turns.pick(request, now, exclude) : this.#ring.find(murmur3(key), exclude);
   }
 
+  peek(request: PickRequest, now: number, exclude?: ReadonlySet<Backend>): Backend | undefined {
+    const key = this.#key(request);
+    return key === undefined ? this.#turns.peek(request, now, exclude) : this.#ring.find(murmur3(key), exclude);
+  }
+
   settled(backend: Backend, outcome: Outcome): void {
     this.#turns.settled(backend, outcome);
   }

@@ -6,6 +6,7 @@ import { ConsistentHash } from "./consistent-hash.ts";
 import { balancerContract } from "./contract.ts";
 import { IpHash } from "./ip-hash.ts";
 import { LeastConnections } from "./least-connections.ts";
+import { Nearest } from "./nearest.ts";
 import { RandomChoice } from "./random.ts";
 import { RoundRobin } from "./round-robin.ts";
 import { WeightedRoundRobin } from "./weighted-round-robin.ts";
@@ -17,6 +18,12 @@ describe("every balancer keeps the contract", () => {
   balancerContract(test, "random", (random) => new RandomChoice(random), { tolerance: 0.1 });
   balancerContract(test, "ip-hash", () => new IpHash(), { tolerance: 0.1 });
   balancerContract(test, "consistent-hash", () => new ConsistentHash(), { tolerance: 0.25 });
+  balancerContract(test, "nearest", () => new Nearest());
+  balancerContract(test, "nearest of equal regions", () => new Nearest({ region: "here" }));
+  balancerContract(test, "nearest, full ones waited for", () => new Nearest({ region: "here", spillover: false }));
+  balancerContract(test, "nearest, else any", (random) => new Nearest({ fallback: new RandomChoice(random) }), {
+    tolerance: 0.1,
+  });
 });
 
 /** Round robin with one fault each. */
@@ -94,6 +101,24 @@ const faults: Record<string, { broken: () => Balancer; caught: RegExp }> = {
         }
       })(),
     caught: /leaves the lists and sets it is given as they are/,
+  },
+  "that takes the turn at which it peeks": {
+    broken: () =>
+      new (class extends Faulty {
+        override peek(request: PickRequest, now: number, exclude?: ReadonlySet<Backend>) {
+          return this.pick(request, now, exclude);
+        }
+      })(),
+    caught: /picks the same, however often somebody peeks/,
+  },
+  "that does not pick what it peeked at": {
+    broken: () =>
+      new (class extends Faulty {
+        override peek(_request: PickRequest, _now: number, exclude?: ReadonlySet<Backend>) {
+          return this.backends.find((backend) => !exclude?.has(backend));
+        }
+      })(),
+    caught: /peeks at what it picks next/,
   },
   "that ignores weights": { broken: () => new RoundRobin(), caught: /shares requests by weight/ },
 };

@@ -24,8 +24,9 @@ const PICKS = 500;
 /**
  * What every balancer keeps, as tests: it answers with one of the backends it was told of and with none that is
  * unavailable or excluded, reaches all the others, follows every change, and does the same again for the same seed.
+ * One that can peek answers what it picks next, and picks what it would have picked without.
  *
- * @example balancerContract(test, "nearest", (random) => new Nearest(random), { shares: "any" });
+ * @example balancerContract(test, "cheapest", (random) => new Cheapest(random), { shares: "any" });
  */
 export function balancerContract(
   test: RegisterTest,
@@ -148,6 +149,7 @@ export function balancerContract(
     check(runs[0] === runs[1], "two runs with the same seed differ");
   });
 
+  if (make(new SeededRandom(1)).peek !== undefined) expectPeeks(promise, make);
   if (shares === "any") return;
   promise(`shares requests ${shares === "equal" ? "equally" : "by weight"}`, () => {
     for (const weights of [
@@ -187,6 +189,47 @@ function expectNone(balancer: Balancer, exclude: ReadonlySet<Backend> | undefine
     const backend = take(balancer, n, exclude);
     check(backend === undefined, `picked ${backend?.id} where there is none to pick`);
   }
+}
+
+function expectPeeks(promise: (what: string, run: () => void) => unknown, make: (random: Random) => Balancer): void {
+  promise("peeks at what it picks next", () => {
+    const backends = sampleBackends({ a: 4, b: 2, c: 1, d: 1 });
+    const balancer = balancerOf(make, backends);
+    let n = 0;
+    for (let excluded = 0; excluded < 16; excluded++) {
+      const exclude = excluded === 0 ? undefined : new Set(backends.filter((_, i) => excluded & (1 << i)));
+      for (let picks = 0; picks < 50; picks++, n++) {
+        const peeked = balancer.peek?.(sampleRequest(n), n, exclude);
+        const picked = pickAndLearn(balancer, n, exclude);
+        check(peeked === picked, `peeked at ${peeked?.id}, and then picked ${picked?.id}`);
+      }
+    }
+    balancer.update([]);
+    const peeked = balancer.peek?.(sampleRequest(n), n);
+    check(peeked === undefined, `peeked at ${peeked?.id} where there is none to pick`);
+  });
+
+  promise("picks the same, however often somebody peeks", () => {
+    const runs = [0, 1, 3].map((peeks) => {
+      const backends = sampleBackends({ a: 4, b: 2, c: 1, d: 8 });
+      const balancer = balancerOf(make, backends);
+      const exclude = new Set(backends.slice(0, 2));
+      return Array.from({ length: PICKS }, (_, n) => {
+        for (let i = 0; i < peeks; i++) balancer.peek?.(sampleRequest(n + i), n, i % 2 === 0 ? undefined : exclude);
+        return pickAndLearn(balancer, n)?.id;
+      }).join(" ");
+    });
+    check(runs[0] === runs[1] && runs[0] === runs[2], "it picks otherwise when somebody peeks");
+  });
+}
+
+/** As `take`; now and then an attempt fails, or an exchange ends. */
+function pickAndLearn(balancer: Balancer, n: number, exclude?: ReadonlySet<Backend>): Backend | undefined {
+  const backend = take(balancer, n, exclude);
+  if (backend === undefined) return undefined;
+  if (n % 3 === 0) backend.give();
+  if (n % 7 === 0) balancer.settled?.(backend, { kind: "failure", reason: "reset", durationMs: 1 }, n);
+  return backend;
 }
 
 /** Each pick is one of `allowed`, and each of those is picked. All exchanges run until the end of it. */

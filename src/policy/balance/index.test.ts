@@ -42,6 +42,15 @@ test("random numbers come from the source it is given", () => {
   expect(balancer.pick(sampleRequest(1), 0)?.id).toBe("b");
 });
 
+test("an option that names a balancer has it made, which may not be the same again", () => {
+  const balancer = createBalancer({ policy: "nearest", fallback: "random" }, { next: () => 0.99 });
+  balancer.update(sampleBackends({ a: 1, b: 1 }));
+  expect(balancer.pick(sampleRequest(1), 0)?.id).toBe("b");
+  const create = (fallback: string) => () => createBalancer({ policy: "nearest", fallback }, new SeededRandom(1));
+  expect(create("nearest")).toThrow(TypeError);
+  expect(create("farthest")).toThrow('"farthest" is not a balancer');
+});
+
 test("a name that does not exist is refused with those that do", () => {
   for (const policy of ["fastest", "toString"]) {
     const create = () => createBalancer({ policy } as unknown as BalanceSettings, new SeededRandom(1));
@@ -53,7 +62,10 @@ test("every default is a value its own option takes", () => {
   for (const { options } of Object.values(balancers)) {
     for (const option of Object.values(options)) {
       if (option.type === "key") expect(keyMistake(option.default)).toBeUndefined();
-      else expect(option.default >= option.min && option.default <= option.max).toBe(true);
+      else if (option.type === "balancer") expect(balancerNames).toContain(option.default);
+      else if (option.type === "integer" || option.type === "kilometres") {
+        expect(option.default >= option.min && option.default <= option.max).toBe(true);
+      }
     }
   }
 });
@@ -62,6 +74,8 @@ test("settings are typed by policy", () => {
   expectTypeOf<{ policy: "consistent-hash"; key: "header:x"; virtualNodes: 3 }>().toExtend<BalanceSettings>();
   expectTypeOf<{ policy: "consistent-hash"; virtualNodes: "3" }>().not.toExtend<BalanceSettings>();
   expectTypeOf<{ policy: "consistent-hash"; key: "body" }>().not.toExtend<BalanceSettings>();
+  expectTypeOf<{ policy: "nearest"; maxKm: 500; regions: ["seoul"] }>().toExtend<BalanceSettings>();
+  expectTypeOf<{ policy: "nearest"; spillover: "no" }>().not.toExtend<BalanceSettings>();
   expectTypeOf<{ policy: "fastest" }>().not.toExtend<BalanceSettings>();
   expect(new ConsistentHash().pick(sampleRequest(1), 0)).toBeUndefined();
 });

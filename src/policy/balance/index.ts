@@ -7,6 +7,7 @@ import { consistentHash } from "./consistent-hash.ts";
 import type { BalancerDefinition, BalancerOptions, OptionValues } from "./definition.ts";
 import { ipHash } from "./ip-hash.ts";
 import { leastConnections } from "./least-connections.ts";
+import { nearest } from "./nearest.ts";
 import { random } from "./random.ts";
 import { roundRobin } from "./round-robin.ts";
 import { weightedRoundRobin } from "./weighted-round-robin.ts";
@@ -18,6 +19,7 @@ export const balancers = {
   "least-connections": leastConnections,
   "ip-hash": ipHash,
   "consistent-hash": consistentHash,
+  nearest,
   random,
 };
 
@@ -65,6 +67,7 @@ function withDefaults(
 
 export { Backend, type BackendCounts, type BackendInit } from "../model/backend.ts";
 export type { FailureReason, Outcome, TimeoutPhase } from "../model/outcome.ts";
+export type { Position } from "../model/position.ts";
 export type { Random } from "../model/random.ts";
 export type { PickRequest } from "../model/request.ts";
 export type { Balancer } from "./balancer.ts";
@@ -74,6 +77,7 @@ export { IpHash } from "./ip-hash.ts";
 export { isKeyName, type KeyName, type KeySource, keyForms, keyMistake, keySource } from "./key.ts";
 export { LeastConnections } from "./least-connections.ts";
 export { murmur3 } from "./murmur3.ts";
+export { distanceKm, Nearest, type NearestInit } from "./nearest.ts";
 export { RandomChoice } from "./random.ts";
 export { RoundRobin } from "./round-robin.ts";
 export { WeightedRoundRobin } from "./weighted-round-robin.ts";

@@ -45,21 +45,29 @@ export class IpHash implements Balancer {
 
   pick(request: PickRequest, now: number, exclude?: ReadonlySet<Backend>): Backend | undefined {
     const key = this.#key(request);
-    if (key === undefined) return this.#turns.pick(request, now, exclude);
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const backend = this.#members.at(murmur3(key, attempt) / HASHES);
-      if (backend === undefined) return undefined;
-      if (this.#isAvailable.has(backend) && !exclude?.has(backend)) return backend;
-    }
-    return this.#pickFromRest(key, exclude);
+    return key === undefined ? this.#turns.pick(request, now, exclude) : this.#find(key, exclude);
+  }
+
+  peek(request: PickRequest, now: number, exclude?: ReadonlySet<Backend>): Backend | undefined {
+    const key = this.#key(request);
+    return key === undefined ? this.#turns.peek(request, now, exclude) : this.#find(key, exclude);
   }
 
   settled(backend: Backend, outcome: Outcome): void {
     this.#turns.settled(backend, outcome);
   }
 
+  #find(key: string, exclude: ReadonlySet<Backend> | undefined): Backend | undefined {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const backend = this.#members.at(murmur3(key, attempt) / HASHES);
+      if (backend === undefined) return undefined;
+      if (this.#isAvailable.has(backend) && !exclude?.has(backend)) return backend;
+    }
+    return this.#findInRest(key, exclude);
+  }
+
   /** Most members are away: choose among those that are not, and step on from one that was tried. */
-  #pickFromRest(key: string, exclude: ReadonlySet<Backend> | undefined): Backend | undefined {
+  #findInRest(key: string, exclude: ReadonlySet<Backend> | undefined): Backend | undefined {
     const choice = this.#rest.at(murmur3(key, MAX_ATTEMPTS) / HASHES);
     if (choice === undefined || !exclude?.has(choice)) return choice;
     const count = this.#available.length;

@@ -20,16 +20,25 @@ export class RoundRobin implements Balancer {
   }
 
   pick(_request: PickRequest, _now: number, exclude?: ReadonlySet<Backend>): Backend | undefined {
+    const place = this.#due(exclude);
+    if (place === -1) return undefined;
+    this.#next = place + 1 === this.#backends.length ? 0 : place + 1;
+    return this.#backends[place];
+  }
+
+  peek(_request: PickRequest, _now: number, exclude?: ReadonlySet<Backend>): Backend | undefined {
+    return this.#backends[this.#due(exclude)];
+  }
+
+  /** Place of the one whose turn it is; -1: all are excluded. */
+  #due(exclude: ReadonlySet<Backend> | undefined): number {
     const count = this.#backends.length;
-    let index = this.#next;
+    let place = this.#next;
     for (let seen = 0; seen < count; seen++) {
-      const backend = this.#backends[index]!;
-      index = index + 1 === count ? 0 : index + 1;
-      if (exclude?.has(backend)) continue;
-      this.#next = index;
-      return backend;
+      if (!exclude?.has(this.#backends[place]!)) return place;
+      place = place + 1 === count ? 0 : place + 1;
     }
-    return undefined;
+    return -1;
   }
 
   /** Where the turn is in `backends`: at the first of those due that stays. */

@@ -9,7 +9,7 @@ export interface Slot {
   effective: number;
   /** How far it is behind its share (above 0) or ahead of it, in units of the total weight. */
   credit: number;
-  /** Scratch of least connections: its active exchanges plus one, read once per pick. */
+  /** Scratch of `LeastLoaded`: its active exchanges plus one, read once per pick; Infinity when it is left out. */
   load: number;
 }
 

@@ -41,6 +41,15 @@ export class WeightedRoundRobin implements Balancer {
     return best.backend;
   }
 
+  peek(_request: PickRequest, _now: number, exclude?: ReadonlySet<Backend>): Backend | undefined {
+    let best: Slot | undefined;
+    for (const slot of this.#rotation.slots) {
+      if (exclude?.has(slot.backend)) continue;
+      if (best === undefined || slot.credit + slot.effective > best.credit + best.effective) best = slot;
+    }
+    return best?.backend;
+  }
+
   settled(backend: Backend, outcome: Outcome): void {
     this.#rotation.settled(backend, outcome);
   }
