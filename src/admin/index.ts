@@ -1,3 +1,10 @@
 export { type Admin, type AdminOptions, createAdmin } from "./server.ts";
 export type { AdminSource, AdminStatus, Readiness } from "./source.ts";
-export type { BackendDocument, ExchangeFigures, StatusDocument, UpstreamDocument } from "./status.ts";
+export type {
+  AffinityDocument,
+  BackendDocument,
+  ExchangeFigures,
+  SessionStoreDocument,
+  StatusDocument,
+  UpstreamDocument,
+} from "./status.ts";

@@ -17,6 +17,8 @@ export function openApi(version: string): object {
   const backend = record({
     id: string,
     address: string,
+    region: string,
+    location: orNull(record({ latitude: number, longitude: number })),
     state: { enum: ["up", "down", "draining", "ejected", "open", "half-open"] },
     reason: string,
     since: { type: "string", format: "date-time" },
@@ -31,6 +33,20 @@ export function openApi(version: string): object {
     breakerTrips: integer,
     ejections: integer,
   });
+  const affinity = record({
+    by: string,
+    ttlMs: number,
+    strict: { type: "boolean" },
+    store: { enum: ["none", "memory", "redis"] },
+    maxSessions: orNull(integer),
+    held: orNull(integer),
+    begun: integer,
+    kept: integer,
+    moved: integer,
+    lost: integer,
+    evicted: integer,
+    rebalanced: integer,
+  });
   const upstream = record({
     name: string,
     requests: exchanges,
@@ -42,8 +58,12 @@ export function openApi(version: string): object {
     fallbacks: integer,
     hedges: integer,
     hedgesWon: integer,
+    affinity: orNull(affinity),
+    regions: counts,
+    meanKm: orNull(number),
     backends: { type: "array", items: backend },
   });
+  const storeOperation = record({ asked: integer, meanMs: number });
   const status = record({
     version: string,
     startedAt: { type: "string", format: "date-time" },
@@ -55,6 +75,8 @@ export function openApi(version: string): object {
     rejected: counts,
     shed: counts,
     timeouts: counts,
+    positions: counts,
+    sessionStore: record({ find: storeOperation, place: storeOperation, failures: integer }),
     upstreams: { type: "array", items: upstream },
   });
   return {
@@ -85,6 +107,10 @@ function get(summary: string, responses: Record<number, object>): object {
 
 function content(type: string, schema: object, description = "fine"): object {
   return { description, content: { [type]: { schema } } };
+}
+
+function orNull(schema: object): object {
+  return { anyOf: [schema, { type: "null" }] };
 }
 
 /** An object that has all of `properties`. */

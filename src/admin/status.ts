@@ -1,6 +1,14 @@
 import { quantileMs } from "../metrics/histogram.ts";
 import { meanMs } from "../metrics/report.ts";
-import type { BackendState, BackendStats, CircuitState, ExchangeStats } from "../metrics/snapshot.ts";
+import type {
+  BackendState,
+  BackendStats,
+  CircuitState,
+  ExchangeStats,
+  StoreStats,
+  UpstreamStats,
+} from "../metrics/snapshot.ts";
+import type { Position } from "../policy/model/position.ts";
 import type { AdminSource, Readiness } from "./source.ts";
 
 /** The answer of `/api/v1/status`. Durations are milliseconds, times are ISO 8601 in UTC. */
@@ -15,6 +23,9 @@ export interface StatusDocument {
   readonly rejected: Readonly<Record<number, number>>;
   readonly shed: Readonly<Record<string, number>>;
   readonly timeouts: Readonly<Record<string, number>>;
+  /** Exchanges that wanted the position of their client, by where it was taken from. */
+  readonly positions: Readonly<Record<string, number>>;
+  readonly sessionStore: SessionStoreDocument;
   readonly upstreams: readonly UpstreamDocument[];
 }
 
@@ -44,12 +55,48 @@ export interface UpstreamDocument {
   readonly fallbacks: number;
   readonly hedges: number;
   readonly hedgesWon: number;
+  /** Null: it has no sessions. */
+  readonly affinity: AffinityDocument | null;
+  /** Attempts by region; empty when no backend names one. */
+  readonly regions: Readonly<Record<string, number>>;
+  /** Mean distance from the clients to the backends they were sent to; null: none is known. */
+  readonly meanKm: number | null;
   readonly backends: readonly BackendDocument[];
+}
+
+export interface AffinityDocument {
+  readonly by: string;
+  readonly ttlMs: number;
+  readonly strict: boolean;
+  readonly store: "none" | "memory" | "redis";
+  /** Most sessions in the table of each worker, and those in all tables now; null where nothing is remembered. */
+  readonly maxSessions: number | null;
+  readonly held: number | null;
+  readonly begun: number;
+  /** Exchanges answered by the backend of their session. */
+  readonly kept: number;
+  readonly moved: number;
+  /** Exchanges refused because the backend of their session was lost. */
+  readonly lost: number;
+  readonly evicted: number;
+  /** Tunnels closed so that clients may be sent elsewhere. */
+  readonly rebalanced: number;
+}
+
+/** What the shared store of sessions was asked. */
+export interface SessionStoreDocument {
+  readonly find: { readonly asked: number; readonly meanMs: number };
+  readonly place: { readonly asked: number; readonly meanMs: number };
+  readonly failures: number;
 }
 
 export interface BackendDocument {
   readonly id: string;
   readonly address: string;
+  /** Empty: none. */
+  readonly region: string;
+  /** Null: not known. */
+  readonly location: Position | null;
   readonly state: BackendState;
   readonly reason: string;
   readonly since: string;
@@ -82,6 +129,8 @@ export function statusDocument(source: AdminSource, now: number): StatusDocument
     rejected: snapshot.rejected,
     shed: snapshot.shed,
     timeouts: snapshot.timeouts,
+    positions: snapshot.positions,
+    sessionStore: storeDocument(snapshot.sessionStore),
     upstreams: snapshot.upstreams.map((upstream) => ({
       name: upstream.name,
       requests: exchangeFigures(upstream),
@@ -93,6 +142,9 @@ export function statusDocument(source: AdminSource, now: number): StatusDocument
       fallbacks: upstream.fallbacks,
       hedges: upstream.hedges,
       hedgesWon: upstream.hedgesWon,
+      affinity: affinityDocument(upstream),
+      regions: Object.fromEntries(upstream.regions.map(({ region, requests }) => [region, requests])),
+      meanKm: meanKm(upstream),
       backends: upstream.backends.map(backendDocument),
     })),
   };
@@ -110,10 +162,43 @@ function exchangeFigures(stats: ExchangeStats): ExchangeFigures {
   };
 }
 
+function affinityDocument({ affinity, sessions }: UpstreamStats): AffinityDocument | null {
+  if (affinity === undefined) return null;
+  return {
+    by: affinity.by,
+    ttlMs: affinity.ttlMs,
+    strict: affinity.strict,
+    store: affinity.store,
+    maxSessions: affinity.maxSessions ?? null,
+    held: affinity.store === "none" ? null : sessions.held,
+    begun: sessions.begun,
+    kept: sessions.kept,
+    moved: sessions.moved,
+    lost: sessions.lost,
+    evicted: sessions.evicted,
+    rebalanced: sessions.rebalanced,
+  };
+}
+
+function storeDocument({ asked, durationMs, failures }: StoreStats): SessionStoreDocument {
+  const of = (operation: "find" | "place") => ({
+    asked: asked[operation],
+    meanMs: asked[operation] === 0 ? 0 : rounded(durationMs[operation] / asked[operation]),
+  });
+  return { find: of("find"), place: of("place"), failures };
+}
+
+function meanKm({ distances }: UpstreamStats): number | null {
+  const exchanges = distances.buckets.reduce((sum, inBucket) => sum + inBucket, 0);
+  return exchanges === 0 ? null : rounded(distances.km / exchanges);
+}
+
 function backendDocument(backend: BackendStats): BackendDocument {
   return {
     id: backend.id,
     address: backend.address,
+    region: backend.region,
+    location: backend.position ?? null,
     state: backend.state,
     reason: backend.reason,
     since: new Date(backend.since).toISOString(),
@@ -130,7 +215,7 @@ function backendDocument(backend: BackendStats): BackendDocument {
   };
 }
 
-/** Microseconds are as fine as anything here is measured. */
-function rounded(ms: number): number {
-  return Math.round(ms * 1000) / 1000;
+/** Microseconds and metres are as fine as anything here is measured. */
+function rounded(value: number): number {
+  return Math.round(value * 1000) / 1000;
 }

@@ -9,7 +9,7 @@ import { readSnapshot, type Snapshot } from "../metrics/snapshot.ts";
 import { Stripe } from "../metrics/stripe.ts";
 import { SeededRandom } from "../policy/model/random.ts";
 import type { BoundAddress } from "../proxy/data-plane-api.ts";
-import { assignSlots } from "../proxy/slots.ts";
+import { affinityRows, assignSlots } from "../proxy/slots.ts";
 import type { Clock } from "../time/clock.ts";
 import { AccessLog } from "./access-log.ts";
 import { BackendBoard } from "./backend-board.ts";
@@ -263,6 +263,7 @@ function createMemory(settings: Settings, workers: number): SharedMemory {
   const layout = createLayout({
     upstreams: Object.keys(settings.upstreams),
     backends: assignSlots(settings),
+    affinities: affinityRows(settings),
     listeners: settings.listeners.map(({ listen }) => formatAddress(listen)),
   });
   return {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { BUCKETS, bucketOf, quantileMs } from "./histogram.ts";
-import { LATENCY_BOUNDS } from "./layout.ts";
+import { BUCKETS, bucketOf, distanceBucketOf, quantileMs } from "./histogram.ts";
+import { DISTANCE_BOUNDS, LATENCY_BOUNDS } from "./layout.ts";
 
 /** The obvious way: the first bound that is not below the duration. */
 function naive(ms: number): number {
@@ -22,6 +22,15 @@ test("a duration on a bound belongs to the bucket it closes, the next one above 
   for (const [index, seconds] of LATENCY_BOUNDS.entries()) {
     expect(bucketOf(seconds * 1000)).toBe(index);
     expect(bucketOf(seconds * 1000 + 1e-6)).toBe(index + 1);
+  }
+});
+
+test("a distance finds its bucket by three comparisons as by a search, on a bound and beside it", () => {
+  for (const bound of [0, ...DISTANCE_BOUNDS, 20_015]) {
+    for (const km of [bound, bound + 0.001]) {
+      const index = DISTANCE_BOUNDS.findIndex((upTo) => km <= upTo);
+      expect(distanceBucketOf(km), `${km} km`).toBe(index === -1 ? DISTANCE_BOUNDS.length : index);
+    }
   }
 });
 

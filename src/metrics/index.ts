@@ -1,5 +1,6 @@
 export { BUCKETS, bucketOf, quantileMs } from "./histogram.ts";
 export {
+  type AffinityRow,
   type BackendRow,
   changeLayout,
   createLayout,
@@ -23,11 +24,15 @@ export {
   type BackendStats,
   type BackendView,
   type CircuitState,
+  type DistanceStats,
   type ExchangeStats,
   type ListenerStats,
+  type RegionStats,
   readSnapshot,
+  type SessionStats,
   type Snapshot,
   type SnapshotExtra,
+  type StoreStats,
   type UpstreamStats,
 } from "./snapshot.ts";
 export { Stripe } from "./stripe.ts";

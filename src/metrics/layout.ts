@@ -1,4 +1,5 @@
 import type { TimeoutPhase } from "../policy/model/outcome.ts";
+import type { Position } from "../policy/model/position.ts";
 
 /**
  * What is counted where: plain data, so that it can be sent to workers and kept beside the memory.
@@ -8,6 +9,8 @@ export interface MetricsLayout {
   /** Names of the upstreams; the index is the row. */
   readonly upstreams: readonly string[];
   readonly backends: readonly BackendRow[];
+  /** What the sessions of an upstream are, by its row; undefined where it has none. */
+  readonly affinities: readonly (AffinityRow | undefined)[];
   /** Addresses of the listeners as configured; the index is the row. */
   readonly listeners: readonly string[];
   /** Rows the memory has room for. */
@@ -19,12 +22,30 @@ export interface BackendRow {
   /** Index into `upstreams`. */
   readonly upstream: number;
   readonly id: string;
+  /** Name of the region it stands in; empty, the default: none. */
+  readonly region?: string;
+  /** Undefined: not known. */
+  readonly position?: Position | undefined;
+}
+
+/** The sessions of an upstream, as far as they are shown beside their figures. */
+export interface AffinityRow {
+  /** What they are told by, as it may be written in the configuration: `cookie:NAME`, `learned header:NAME`, `client-ip`. */
+  readonly by: string;
+  readonly ttlMs: number;
+  readonly strict: boolean;
+  /** What is behind the tables of the workers; `none`: nothing is remembered at all. */
+  readonly store: "none" | "memory" | "redis";
+  /** Most sessions in the table of each worker; undefined where nothing is remembered. */
+  readonly maxSessions: number | undefined;
 }
 
 /** What a layout is made from. Spare rows are for upstreams and backends that are added while running. */
 export interface LayoutInit {
   readonly upstreams: readonly string[];
   readonly backends: readonly BackendRow[];
+  /** By row of the upstream. Default: no upstream has sessions. */
+  readonly affinities?: readonly (AffinityRow | undefined)[];
   readonly listeners?: readonly string[];
   /** Rows to leave free for additions, default 64 backends and 16 upstreams. */
   readonly spareBackends?: number;
@@ -45,7 +66,14 @@ export function createLayout(init: LayoutInit): MetricsLayout {
   }
   return {
     upstreams: [...init.upstreams],
-    backends: init.backends.map(({ slot, upstream, id }) => ({ slot, upstream, id })),
+    backends: init.backends.map(({ slot, upstream, id, region = "", position }) => ({
+      slot,
+      upstream,
+      id,
+      region,
+      position,
+    })),
+    affinities: init.upstreams.map((_, index) => init.affinities?.[index]),
     listeners: [...listeners],
     capacity: {
       upstreams: init.upstreams.length + (init.spareUpstreams ?? 16),
@@ -61,10 +89,16 @@ export function createLayout(init: LayoutInit): MetricsLayout {
  */
 export function changeLayout(
   layout: MetricsLayout,
-  upstreams: readonly string[],
-  backends: readonly BackendRow[],
+  { upstreams, backends, affinities = [] }: Pick<LayoutInit, "upstreams" | "backends" | "affinities">,
 ): MetricsLayout {
-  const next = createLayout({ upstreams, backends, listeners: layout.listeners, spareBackends: 0, spareUpstreams: 0 });
+  const next = createLayout({
+    upstreams,
+    backends,
+    affinities,
+    listeners: layout.listeners,
+    spareBackends: 0,
+    spareUpstreams: 0,
+  });
   if (next.capacity.upstreams > layout.capacity.upstreams || next.capacity.backends > layout.capacity.backends) {
     throw new RangeError("no spare row left in the metrics memory");
   }

@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
-import { bench } from "../../test/support/metrics-bench.ts";
+import { BY_HEADER, bench } from "../../test/support/metrics-bench.ts";
 import { LATENCY_BOUNDS } from "./layout.ts";
 import { METRICS, type ProcessFacts, prometheusText } from "./prometheus.ts";
 import { metricsReference } from "./reference.ts";
@@ -16,7 +16,8 @@ const facts: ProcessFacts = {
 
 /** Something in every metric. */
 function busy(names?: { web: string; a: string }): string {
-  const { stripes, counts, snapshot } = bench(1, names);
+  const places = { affinity: BY_HEADER, regions: [names?.web ?? "seoul", ""] } as const;
+  const { stripes, counts, snapshot } = bench(1, names, places);
   const stripe = stripes[0]!;
   for (const [upstream, status, failed, ms] of [
     [0, 200, false, 0.4],
@@ -45,6 +46,17 @@ function busy(names?: { web: string; a: string }): string {
   stripe.waiting(0, 7);
   stripe.concurrencyLimit(0, 20);
   stripe.shed("throttled");
+  stripe.sessionsHeld(0, 8);
+  for (let i = 0; i < 9; i++) stripe.sessionBegun(0);
+  for (let i = 0; i < 10; i++) stripe.sessionKept(0);
+  for (let i = 0; i < 11; i++) stripe.sessionMoved(0);
+  for (let i = 0; i < 12; i++) stripe.sessionLost(0);
+  stripe.sessionsEvicted(0, 13);
+  for (let i = 0; i < 14; i++) stripe.rebalanced(0);
+  for (const km of [80, 300, 12_000]) stripe.distance(0, km);
+  stripe.positionFrom("geoip");
+  for (const ms of [250, 500]) stripe.storeAsked("find", ms);
+  stripe.storeFailed();
   counts.takeActive(2, Number.POSITIVE_INFINITY);
   const view = {
     address: "10.0.0.2:80",
@@ -63,6 +75,13 @@ const SAMPLE = new RegExp(
   String.raw`^(${NAME})(?:\{(${LABEL}(?:,${LABEL})*)\})? (-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)$`,
 );
 
+const SUFFIXES: Readonly<Record<string, readonly string[]>> = {
+  counter: [""],
+  gauge: [""],
+  histogram: ["_bucket", "_sum", "_count"],
+  summary: ["_sum", "_count"],
+};
+
 /**
  * Reads exposition text by the letter of the format and fails on anything else: families in one block, HELP and TYPE
  * first and once, samples named after their family, no series twice, histograms cumulative and closed by `+Inf`.
@@ -75,7 +94,7 @@ function parseStrictly(text: string): Map<string, { type: string; series: Map<st
   for (let i = 0; i < lines.length; i++) {
     const help = new RegExp(`^# HELP (${NAME}) [^\\n]+$`).exec(lines[i]!);
     if (help) {
-      const type = new RegExp(`^# TYPE ${help[1]} (counter|gauge|histogram)$`).exec(lines[++i] ?? "");
+      const type = new RegExp(`^# TYPE ${help[1]} (counter|gauge|histogram|summary)$`).exec(lines[++i] ?? "");
       expect(type, `TYPE after ${help[0]}`).not.toBeNull();
       expect(families.has(help[1]!), `${help[1]} twice`).toBe(false);
       current = { name: help[1]!, type: type![1]!, series: new Map() };
@@ -86,7 +105,7 @@ function parseStrictly(text: string): Map<string, { type: string; series: Map<st
     expect(sample, `line ${i + 1}: ${lines[i]}`).not.toBeNull();
     const suffix = sample![1]!.slice(current!.name.length);
     expect(sample![1]!.startsWith(current!.name)).toBe(true);
-    expect(current!.type === "histogram" ? ["_bucket", "_sum", "_count"] : [""]).toContain(suffix);
+    expect(SUFFIXES[current!.type]).toContain(suffix);
     const key = `${suffix}{${sample![2] ?? ""}}`;
     expect(current!.series.has(key), `series twice: ${lines[i]}`).toBe(false);
     current!.series.set(key, Number(sample![3]));
@@ -173,6 +192,25 @@ describe("exposition", () => {
       'spillway_queue_waiting{upstream="api"} 0',
       'spillway_concurrency_limit{upstream="web"} 20',
       'spillway_requests_shed_total{reason="throttled"} 1',
+      'spillway_affinity_sessions{upstream="web"} 8',
+      'spillway_affinity_begun_total{upstream="web"} 9',
+      'spillway_affinity_kept_total{upstream="web"} 10',
+      'spillway_affinity_moved_total{upstream="web"} 11',
+      'spillway_affinity_lost_total{upstream="web"} 12',
+      'spillway_affinity_evicted_total{upstream="web"} 13',
+      'spillway_rebalanced_total{upstream="web"} 14',
+      'spillway_affinity_store_requests_total{operation="find"} 2',
+      'spillway_affinity_store_requests_total{operation="place"} 0',
+      "spillway_affinity_store_failures_total 1",
+      'spillway_affinity_store_duration_seconds_sum{operation="find"} 0.75',
+      'spillway_affinity_store_duration_seconds_count{operation="find"} 2',
+      'spillway_region_requests_total{upstream="web",region="seoul"} 1',
+      'spillway_region_requests_total{upstream="web",region=""} 0',
+      'spillway_distance_km_bucket{upstream="web",le="100"} 1',
+      'spillway_distance_km_bucket{upstream="web",le="10000"} 2',
+      'spillway_distance_km_bucket{upstream="web",le="+Inf"} 3',
+      'spillway_distance_km_sum{upstream="web"} 12380',
+      'spillway_client_positions_total{source="geoip"} 1',
       'spillway_backend_weight{upstream="web",backend="10.0.0.2:80"} 4',
       'spillway_backend_requests_active{upstream="api",backend="c"} 1',
       'spillway_requests_rejected_total{code="400"} 1',
@@ -201,6 +239,19 @@ describe("exposition", () => {
       expect([of("spillway_backend_up"), of("spillway_circuit_breaker_state")]).toEqual([up, value]);
     },
   );
+
+  test("who has no sessions, regions or locations has no series of them", () => {
+    const text = busy();
+    expect(text).not.toMatch(/^spillway_(affinity_\w+|rebalanced_total|region_\w+|distance_\w+)\{upstream="api"/m);
+    expect(prometheusText(bench().snapshot(), facts)).not.toMatch(/spillway_(affinity|rebalanced|region|distance)_/);
+  });
+
+  test("sessions in cookies are counted, but held, evicted and stored by nobody", () => {
+    const affinity = { ...BY_HEADER, by: "cookie:s", store: "none", maxSessions: undefined } as const;
+    const families = parseStrictly(prometheusText(bench(1, undefined, { affinity }).snapshot(), facts));
+    expect(families.get("spillway_affinity_kept_total")!.series.get('{upstream="web"}')).toBe(0);
+    expect([...families.keys()].filter((name) => /affinity_(sessions|evicted|store)/.test(name))).toEqual([]);
+  });
 
   test("the bounds a dashboard asks for are among the buckets", () => {
     for (const bound of [0.05, 0.1, 0.2, 0.5, 1]) expect(LATENCY_BOUNDS).toContain(bound);

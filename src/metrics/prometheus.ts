@@ -1,5 +1,5 @@
-import { LATENCY_BOUNDS } from "./layout.ts";
-import type { BackendStats, CircuitState, ExchangeStats, Snapshot, UpstreamStats } from "./snapshot.ts";
+import { DISTANCE_BOUNDS, LATENCY_BOUNDS, STORE_OPERATIONS } from "./layout.ts";
+import type { BackendStats, CircuitState, ExchangeStats, SessionStats, Snapshot, UpstreamStats } from "./snapshot.ts";
 
 /** What the process knows of itself; measured by the caller, since this room reads no clock and no process. */
 export interface ProcessFacts {
@@ -28,6 +28,13 @@ interface HistogramSample {
   readonly sum: number;
 }
 
+/** What a summary without quantiles shows: how many there were, and their sum. */
+interface SummarySample {
+  readonly labels: Labels;
+  readonly count: number;
+  readonly sum: number;
+}
+
 /** One metric: its line in the reference and how to read it. */
 export type Metric = {
   readonly name: string;
@@ -35,7 +42,13 @@ export type Metric = {
   readonly labels: readonly string[];
 } & (
   | { readonly type: "counter" | "gauge"; readonly samples: (snapshot: Snapshot, facts: ProcessFacts) => Sample[] }
-  | { readonly type: "histogram"; readonly samples: (snapshot: Snapshot) => HistogramSample[] }
+  | {
+      readonly type: "histogram";
+      /** Upper bounds of the buckets but the last. */
+      readonly bounds: readonly number[];
+      readonly samples: (snapshot: Snapshot) => HistogramSample[];
+    }
+  | { readonly type: "summary"; readonly samples: (snapshot: Snapshot) => SummarySample[] }
 );
 
 /** Every metric, in the order in which they are shown. `docs/reference/metrics.md` is made from this list. */
@@ -80,6 +93,7 @@ export const METRICS: readonly Metric[] = [
     type: "histogram",
     help: "Time from the first byte of a request to the end of its exchange.",
     labels: ["upstream"],
+    bounds: LATENCY_BOUNDS,
     samples: (snapshot) =>
       exchangeRows(snapshot).map(([upstream, stats]) => ({
         labels: { upstream },
@@ -277,6 +291,111 @@ export const METRICS: readonly Metric[] = [
     samples: perNamedUpstream((upstream) => upstream.concurrencyLimit),
   },
   {
+    name: "spillway_affinity_sessions",
+    type: "gauge",
+    help: "Sessions in the tables of the workers now; one that several workers have met counts in each of them.",
+    labels: ["upstream"],
+    samples: perTable((sessions) => sessions.held),
+  },
+  {
+    name: "spillway_affinity_begun_total",
+    type: "counter",
+    help: "Sessions that began.",
+    labels: ["upstream"],
+    samples: perAffinity((sessions) => sessions.begun),
+  },
+  {
+    name: "spillway_affinity_kept_total",
+    type: "counter",
+    help: "Exchanges answered by the backend of their session.",
+    labels: ["upstream"],
+    samples: perAffinity((sessions) => sessions.kept),
+  },
+  {
+    name: "spillway_affinity_moved_total",
+    type: "counter",
+    help: "Sessions that went to another backend because their own was lost.",
+    labels: ["upstream"],
+    samples: perAffinity((sessions) => sessions.moved),
+  },
+  {
+    name: "spillway_affinity_lost_total",
+    type: "counter",
+    help: "Exchanges answered 503 because the backend of their session was lost and affinity is strict.",
+    labels: ["upstream"],
+    samples: perAffinity((sessions) => sessions.lost),
+  },
+  {
+    name: "spillway_affinity_evicted_total",
+    type: "counter",
+    help: "Sessions forgotten before their time, because the table of a worker was full.",
+    labels: ["upstream"],
+    samples: perTable((sessions) => sessions.evicted),
+  },
+  {
+    name: "spillway_affinity_store_requests_total",
+    type: "counter",
+    help: "What the shared store of sessions was asked, with or without an answer.",
+    labels: ["operation"],
+    samples: (snapshot) => (hasTable(snapshot) ? byName("operation", snapshot.sessionStore.asked) : []),
+  },
+  {
+    name: "spillway_affinity_store_failures_total",
+    type: "counter",
+    help: "What the shared store of sessions did not answer, or too late.",
+    labels: [],
+    samples: (snapshot) => (hasTable(snapshot) ? [{ labels: {}, value: snapshot.sessionStore.failures }] : []),
+  },
+  {
+    name: "spillway_affinity_store_duration_seconds",
+    type: "summary",
+    help: "Time the shared store of sessions took, as the control plane sees it.",
+    labels: ["operation"],
+    samples: (snapshot) =>
+      hasTable(snapshot)
+        ? STORE_OPERATIONS.map((operation) => ({
+            labels: { operation },
+            count: snapshot.sessionStore.asked[operation],
+            sum: snapshot.sessionStore.durationMs[operation] / 1000,
+          }))
+        : [],
+  },
+  {
+    name: "spillway_rebalanced_total",
+    type: "counter",
+    help: "Tunnels closed so that their clients come back and may be sent to a backend that was added or came back.",
+    labels: ["upstream"],
+    samples: perAffinity((sessions) => sessions.rebalanced),
+  },
+  {
+    name: "spillway_region_requests_total",
+    type: "counter",
+    help: "Attempts that began on the backends of a region.",
+    labels: ["upstream", "region"],
+    samples: (snapshot) =>
+      snapshot.upstreams.flatMap(({ name, regions }) =>
+        regions.map(({ region, requests }) => ({ labels: { upstream: name, region }, value: requests })),
+      ),
+  },
+  {
+    name: "spillway_distance_km",
+    type: "histogram",
+    help: "Great-circle distance between the client of an exchange and the backend it was sent to.",
+    labels: ["upstream"],
+    bounds: DISTANCE_BOUNDS,
+    samples: (snapshot) =>
+      snapshot.upstreams
+        .filter(({ backends }) => backends.some(({ position }) => position !== undefined))
+        .map(({ name, distances }) => ({ labels: { upstream: name }, buckets: distances.buckets, sum: distances.km })),
+  },
+  {
+    name: "spillway_client_positions_total",
+    type: "counter",
+    help: "Exchanges for which the position of the client was wanted, by where it was taken from.",
+    labels: ["source"],
+    samples: (snapshot) => byName("source", snapshot.positions),
+  },
+  {
     name: "spillway_client_connections_total",
     type: "counter",
     help: "Connections accepted from clients.",
@@ -380,21 +499,32 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
 export function prometheusText(snapshot: Snapshot, facts: ProcessFacts): string {
   let text = "";
   for (const metric of METRICS) {
-    const lines =
-      metric.type === "histogram"
-        ? metric.samples(snapshot).flatMap((sample) => histogramLines(metric.name, sample))
-        : metric.samples(snapshot, facts).map(({ labels, value }) => line(metric.name, labels, value));
+    const lines = sampleLines(metric, snapshot, facts);
     if (lines.length === 0) continue;
     text += `# HELP ${metric.name} ${escapeHelp(metric.help)}\n# TYPE ${metric.name} ${metric.type}\n${lines.join("")}`;
   }
   return text;
 }
 
-function histogramLines(name: string, { labels, buckets, sum }: HistogramSample): string[] {
+function sampleLines(metric: Metric, snapshot: Snapshot, facts: ProcessFacts): string[] {
+  const { name } = metric;
+  switch (metric.type) {
+    case "histogram":
+      return metric.samples(snapshot).flatMap((sample) => histogramLines(name, metric.bounds, sample));
+    case "summary":
+      return metric
+        .samples(snapshot)
+        .flatMap(({ labels, count, sum }) => [line(`${name}_sum`, labels, sum), line(`${name}_count`, labels, count)]);
+    default:
+      return metric.samples(snapshot, facts).map(({ labels, value }) => line(name, labels, value));
+  }
+}
+
+function histogramLines(name: string, bounds: readonly number[], { labels, buckets, sum }: HistogramSample): string[] {
   let below = 0;
   const lines = buckets.map((count, index) => {
     below += count;
-    const bound = LATENCY_BOUNDS[index];
+    const bound = bounds[index];
     return line(`${name}_bucket`, { ...labels, le: bound === undefined ? "+Inf" : String(bound) }, below);
   });
   return [...lines, line(`${name}_sum`, labels, sum), line(`${name}_count`, labels, below)];
@@ -430,6 +560,30 @@ function perUpstream(value: (stats: ExchangeStats) => number): (snapshot: Snapsh
 function perNamedUpstream(value: (upstream: UpstreamStats) => number): (snapshot: Snapshot) => Sample[] {
   return (snapshot) =>
     snapshot.upstreams.map((upstream) => ({ labels: { upstream: upstream.name }, value: value(upstream) }));
+}
+
+/** For upstreams that have sessions. */
+function perAffinity(value: (sessions: SessionStats) => number): (snapshot: Snapshot) => Sample[] {
+  return (snapshot) =>
+    snapshot.upstreams
+      .filter(({ affinity }) => affinity !== undefined)
+      .map(({ name, sessions }) => ({ labels: { upstream: name }, value: value(sessions) }));
+}
+
+/** For those whose sessions are remembered. */
+function perTable(value: (sessions: SessionStats) => number): (snapshot: Snapshot) => Sample[] {
+  return (snapshot) =>
+    snapshot.upstreams
+      .filter(remembers)
+      .map(({ name, sessions }) => ({ labels: { upstream: name }, value: value(sessions) }));
+}
+
+function hasTable({ upstreams }: Snapshot): boolean {
+  return upstreams.some(remembers);
+}
+
+function remembers({ affinity }: UpstreamStats): boolean {
+  return affinity !== undefined && affinity.store !== "none";
 }
 
 function perBackend(value: (backend: BackendStats) => number): (snapshot: Snapshot) => Sample[] {

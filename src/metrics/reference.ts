@@ -1,4 +1,4 @@
-import { LATENCY_BOUNDS } from "./layout.ts";
+import { DISTANCE_BOUNDS, LATENCY_BOUNDS } from "./layout.ts";
 import { METRICS } from "./prometheus.ts";
 
 /** `docs/reference/metrics.md`, made from the list the exposition is made from. */
@@ -35,6 +35,10 @@ ${rows.join("\n")}
   upstream was reached, \`throttled\` backends fail most of what they are sent, \`connections\` the listener has as many
   connections as it may have. The response says the same in its \`spillway-reason\` field, except for \`connections\`:
   those are closed unanswered.
+- \`operation\`: what a shared store of sessions is asked: to \`find\` the backend of a session, or to \`place\` one on it.
+- \`region\`: as the configuration names it; empty for the backends that name none, where others of the upstream do.
+- \`source\`: where the position of a client was taken from: a \`header\` of a trusted proxy, the \`geoip\` database, the
+  configured \`default\`; or from nowhere, \`none\`.
 
 ## Latency
 
@@ -56,6 +60,23 @@ Share of the attempts that were retries, and share of the requests that were she
 
     sum by (upstream) (rate(spillway_retries_total[1m])) / sum by (upstream) (rate(spillway_backend_requests_total[1m]))
     sum(rate(spillway_requests_shed_total{reason!="connections"}[1m])) / sum(rate(spillway_requests_total[1m]))
+
+## Sessions and places
+
+The metrics of affinity have a series for each upstream with \`affinity\`. Sessions by \`cookie\` are remembered by nobody
+but the client: those upstreams have no \`spillway_affinity_sessions\` and no evictions. Elsewhere each worker has a
+table of its own, and a session that several workers have met is in several tables.
+
+Share of the exchanges that the backend of their session answered, and the mean time the shared store takes to find one:
+
+    sum by (upstream) (rate(spillway_affinity_kept_total[1m])) / sum by (upstream) (rate(spillway_requests_total[1m]))
+    rate(spillway_affinity_store_duration_seconds_sum{operation="find"}[1m]) / rate(spillway_affinity_store_duration_seconds_count{operation="find"}[1m])
+
+\`spillway_distance_km\` is shown for upstreams whose backends have a location, and has a bucket up to each of
+${DISTANCE_BOUNDS.join(", ")} km. Share of each region, and the mean distance:
+
+    sum by (upstream, region) (rate(spillway_region_requests_total[1m])) / ignoring(region) group_left sum by (upstream) (rate(spillway_region_requests_total[1m]))
+    rate(spillway_distance_km_sum[1m]) / rate(spillway_distance_km_count[1m])
 
 ## Workers
 

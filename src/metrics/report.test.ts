@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { bench } from "../../test/support/metrics-bench.ts";
+import { BY_HEADER, bench } from "../../test/support/metrics-bench.ts";
 import { BUCKETS, bucketOf } from "./histogram.ts";
 import { SHED_REASONS } from "./layout.ts";
 import { count, duration, latencyClasses, reportText } from "./report.ts";
@@ -80,7 +80,7 @@ test("the report of an idle Spillway has no figure that is not one", () => {
 
 test("no line is wider than 80 columns, whatever the figures and names", () => {
   const long = "a-backend-with-quite-a-long-name.internal.example:65535";
-  const { stripes, snapshot } = bench(1, { web: "web", a: long });
+  const { stripes, snapshot } = bench(1, { web: "web", a: long }, { affinity: BY_HEADER, regions: [long, "tokyo"] });
   const stripe = stripes[0]!;
   for (let i = 0; i < 2_000_000; i++) {
     stripe.exchangeStarted(0);
@@ -94,7 +94,20 @@ test("no line is wider than 80 columns, whatever the figures and names", () => {
     stripe.moved(0);
     stripe.retryDenied(0);
     stripe.fellBack(0);
+    stripe.sessionBegun(0);
+    stripe.sessionKept(0);
+    stripe.sessionMoved(0);
+    stripe.distance(0, 20_015);
+    stripe.positionFrom("geoip");
+    stripe.positionFrom("default");
+    stripe.positionFrom("none");
+    stripe.storeAsked("find", 60_000);
+    stripe.storeAsked("place", 60_000);
+    stripe.storeFailed();
   }
+  stripe.sessionsHeld(0, 999_999_999);
+  stripe.sessionsEvicted(0, 999_999_999);
+  stripe.rebalanced(0);
   stripe.waiting(0, 1_000_000);
   const state = { state: "half-open", circuit: "half-open", ejected: false, reason: "x".repeat(200) } as const;
   const view = { slot: 0, address: long, since: 0, weight: 1, ...state };
@@ -177,6 +190,71 @@ test("an upstream shows what isolation did, and each backend that does not take 
       c                        up                 0   0.0 %       0  0.00 ms      0
     "
   `);
+});
+
+test("sessions and places have their lines where there are any", () => {
+  const { stripes, snapshot } = bench(2, undefined, { affinity: BY_HEADER, regions: ["seoul", ""] });
+  const [first, second] = stripes;
+  for (const stripe of stripes) {
+    stripe.sessionsHeld(0, 617);
+    for (let i = 0; i < 5; i++) stripe.sessionBegun(0);
+    for (let i = 0; i < 40; i++) stripe.sessionKept(0);
+    stripe.attemptStarted(0);
+    stripe.positionFrom("geoip");
+  }
+  for (let i = 0; i < 5; i++) first!.sessionMoved(0);
+  second!.sessionsEvicted(0, 3);
+  second!.rebalanced(0);
+  second!.attemptStarted(1);
+  for (const km of [12, 1_000]) first!.distance(0, km);
+  first!.positionFrom("none");
+  for (const ms of [1, 2]) first!.storeAsked("find", ms);
+  first!.storeAsked("place", 0.6);
+  first!.storeFailed();
+  const text = reportText(snapshot());
+  expect(text.slice(text.indexOf("  fallbacks"), text.indexOf("\nLatency"))).toMatchInlineSnapshot(`
+    "  fallbacks             0
+      positions             3   geoip: 2, none: 1
+      session store         3   find: 2, place: 1, failures: 1
+      store mean      1.20 ms
+    "
+  `);
+  expect(text.slice(text.indexOf("Upstream web"))).toMatchInlineSnapshot(`
+    "Upstream web
+      requests              0   0 failed, 0 active, 0 waiting
+      mean            0.00 ms
+      retries               0
+      sessions           1234   held, 10 begun, 5 moved, 3 evicted
+      kept                 80   answered by the backend of their session
+      rebalanced            1   tunnels closed
+      regions               2   seoul: 2, no region: 1
+      distance         506 km   mean from client to backend
+      backend                  state       requests   share  failed     mean active
+      10.0.0.1:80              up                 2  66.7 %       0  0.00 ms      0
+      10.0.0.2:80              up                 1  33.3 %       0  0.00 ms      0
+
+    Upstream api
+      requests              0   0 failed, 0 active, 0 waiting
+      mean            0.00 ms
+      retries               0
+      backend                  state       requests   share  failed     mean active
+      c                        up                 0   0.0 %       0  0.00 ms      0
+    "
+  `);
+});
+
+test("sessions in cookies are not held by anybody: those that began are shown", () => {
+  const affinity = { ...BY_HEADER, by: "cookie:s", store: "none", maxSessions: undefined } as const;
+  const { stripes, snapshot } = bench(1, undefined, { affinity });
+  for (let i = 0; i < 12; i++) stripes[0]!.sessionBegun(0);
+  stripes[0]!.sessionLost(0);
+  expect(reportText(snapshot())).toContain("\n  sessions             12   begun, 1 lost\n");
+});
+
+test("a region cannot drive the terminal, nor hide another that is shown by the same name", () => {
+  const { stripes, snapshot } = bench(1, undefined, { regions: ["a\u001b", "a\u0007"] });
+  for (const slot of [0, 1, 1]) stripes[0]!.attemptStarted(slot);
+  expect(reportText(snapshot())).toContain("\n  regions               2   a?: 1, a?: 2\n");
 });
 
 test("a name cannot drive the terminal", () => {

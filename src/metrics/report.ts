@@ -1,6 +1,6 @@
 import { quantileMs } from "./histogram.ts";
 import { LATENCY_BOUNDS } from "./layout.ts";
-import type { BackendStats, ExchangeStats, Snapshot, UpstreamStats } from "./snapshot.ts";
+import type { BackendStats, ExchangeStats, Snapshot, StoreStats, UpstreamStats } from "./snapshot.ts";
 
 /** The report's latency classes: label and the bound in seconds up to which they reach. */
 const CLASSES: readonly (readonly [label: string, upTo: number])[] = [
@@ -55,6 +55,8 @@ export function reportText(snapshot: Snapshot): string {
     row("ejections", count(snapshot.ejections)),
     row("retries", count(total.retries), detail({ moves: total.moves, denied: total.retriesDenied })),
     row("fallbacks", count(total.fallbacks)),
+    ...positionLines(snapshot.positions),
+    ...storeLines(snapshot.sessionStore),
     "",
     "Latency",
     row("mean", duration(meanMs(total)), percentiles(total)),
@@ -87,6 +89,8 @@ function upstreamLines(upstream: UpstreamStats): string[] {
     row("retries", count(upstream.retries), detail(afterFailures(upstream))),
     ...(upstream.hedges === 0 ? [] : [row("hedges", count(upstream.hedges), `${count(upstream.hedgesWon)} won`)]),
     ...(upstream.concurrencyLimit === 0 ? [] : [row("limit", count(upstream.concurrencyLimit), "at a time")]),
+    ...sessionLines(upstream),
+    ...placeLines(upstream),
     `  ${"backend".padEnd(25)}${"state".padEnd(10)}${"requests".padStart(10)}${"share".padStart(8)}${"failed".padStart(8)}${"mean".padStart(9)}${"active".padStart(7)}`,
     ...upstream.backends.flatMap((backend) => backendLines(backend, ours)),
   ];
@@ -94,6 +98,48 @@ function upstreamLines(upstream: UpstreamStats): string[] {
 
 function afterFailures({ moves, retriesDenied, fallbacks }: ExchangeStats): Record<string, number> {
   return { moves, denied: retriesDenied, fallbacks };
+}
+
+/** Where positions of clients came from. */
+function positionLines(positions: Snapshot["positions"]): string[] {
+  const all = sum(positions);
+  return all === 0 ? [] : [row("positions", count(all), detail(positions))];
+}
+
+function storeLines({ asked, durationMs, failures }: StoreStats): string[] {
+  const all = sum(asked);
+  if (all === 0) return [];
+  return [
+    row("session store", count(all), detail({ ...asked, failures })),
+    row("store mean", duration(sum(durationMs) / all)),
+  ];
+}
+
+/** Where nothing is remembered, sessions live in the cookies of clients: none is held. */
+function sessionLines({ affinity, sessions }: UpstreamStats): string[] {
+  if (affinity === undefined) return [];
+  const { held, begun, kept, moved, lost, evicted, rebalanced } = sessions;
+  const happened = Object.entries({ moved, lost, evicted }).flatMap(([name, times]) =>
+    times > 0 ? [`${count(times)} ${name}`] : [],
+  );
+  return [
+    affinity.store === "none"
+      ? row("sessions", count(begun), ["begun", ...happened].join(", "))
+      : row("sessions", count(held), ["held", `${count(begun)} begun`, ...happened].join(", ")),
+    ...(kept === 0 ? [] : [row("kept", count(kept), "answered by the backend of their session")]),
+    ...(rebalanced === 0 ? [] : [row("rebalanced", count(rebalanced), "tunnels closed")]),
+  ];
+}
+
+function placeLines({ regions, distances }: UpstreamStats): string[] {
+  const away = distances.buckets.reduce((all, inBucket) => all + inBucket, 0);
+  const requests = regions.map(({ region, requests }) => [printable(region || "no region"), requests] as const);
+  return [
+    ...(regions.length === 0 ? [] : [row("regions", count(regions.length), nonZero(requests))]),
+    ...(away === 0
+      ? []
+      : [row("distance", `${count(Math.round(distances.km / away))} km`, "mean from client to backend")]),
+  ];
 }
 
 /** With a line of its own for why a backend does not take its part. */
@@ -116,7 +162,11 @@ function percentiles(stats: ExchangeStats): string {
 
 /** The figures that are not zero: `queue 3, response 1`. */
 function detail(counts: Readonly<Record<string, number>>, otherwise = ""): string {
-  const parts = Object.entries(counts).flatMap(([name, value]) => (value > 0 ? [`${name}: ${count(value)}`] : []));
+  return nonZero(Object.entries(counts), otherwise);
+}
+
+function nonZero(counts: readonly (readonly [name: string, value: number])[], otherwise = ""): string {
+  const parts = counts.flatMap(([name, value]) => (value > 0 ? [`${name}: ${count(value)}`] : []));
   return parts.length === 0 ? otherwise : cut(parts.join(", "), 50);
 }
 

@@ -1,14 +1,22 @@
 import type { BackendCounts } from "../policy/model/backend.ts";
 import type { TimeoutPhase } from "../policy/model/outcome.ts";
+import type { Position } from "../policy/model/position.ts";
 import { BUCKETS } from "./histogram.ts";
 import {
+  type AffinityRow,
   BACKEND,
+  type BackendRow,
+  DISTANCE_BUCKETS,
   GENERAL,
   LISTENER,
   type MetricsLayout,
+  POSITION_SOURCES,
+  type PositionSource,
   SHED_REASONS,
   type ShedReason,
   STATUS_CELLS,
+  STORE_OPERATIONS,
+  type StoreOperation,
   stripeOffsets,
   TIMEOUT_PHASES,
   UPSTREAM,
@@ -47,12 +55,53 @@ export interface UpstreamStats extends ExchangeStats {
   readonly name: string;
   /** Exchanges that may run at a time, over all workers; 0 while there is no such limit. */
   readonly concurrencyLimit: number;
+  /** What its sessions are; undefined: it has none. */
+  readonly affinity: AffinityRow | undefined;
+  readonly sessions: SessionStats;
+  readonly distances: DistanceStats;
+  /** In the order of the backends; empty when none of them names a region. */
+  readonly regions: readonly RegionStats[];
   readonly backends: readonly BackendStats[];
+}
+
+/** What is counted of sessions. */
+export interface SessionStats {
+  /** In the tables of the workers now; one that several workers have met counts in each of them. */
+  readonly held: number;
+  readonly begun: number;
+  /** Exchanges answered by the backend of their session. */
+  readonly kept: number;
+  /** Sessions that went to another backend because their own was lost. */
+  readonly moved: number;
+  /** Exchanges refused because the backend of their session was lost. */
+  readonly lost: number;
+  /** Sessions forgotten before their time, because a table was full. */
+  readonly evicted: number;
+  /** Tunnels closed so that clients come back and may be sent elsewhere. */
+  readonly rebalanced: number;
+}
+
+/** How far exchanges went, as far as both ends are known. */
+export interface DistanceStats {
+  /** Per bucket (DISTANCE_BOUNDS and one more), each exchange counted once. */
+  readonly buckets: readonly number[];
+  /** Sum over all of them. */
+  readonly km: number;
+}
+
+export interface RegionStats {
+  /** Empty: the backends that name none. */
+  readonly region: string;
+  /** Attempts that began on its backends. */
+  readonly requests: number;
 }
 
 export interface BackendStats {
   readonly id: string;
   readonly address: string;
+  /** Empty: none. */
+  readonly region: string;
+  readonly position: Position | undefined;
   readonly state: BackendState;
   /** Why it is in this state, in a few words; empty when there is nothing to say. */
   readonly reason: string;
@@ -87,6 +136,14 @@ export interface ListenerStats {
   readonly connectionsActive: number;
 }
 
+/** What a store of sessions was asked, and how long that took. */
+export interface StoreStats {
+  readonly asked: Readonly<Record<StoreOperation, number>>;
+  /** Sums, in milliseconds. */
+  readonly durationMs: Readonly<Record<StoreOperation, number>>;
+  readonly failures: number;
+}
+
 /** Everything counted at one moment, over all workers. Plain data. */
 export interface Snapshot {
   /** All exchanges: those of the upstreams and those Spillway answered itself. */
@@ -99,6 +156,9 @@ export interface Snapshot {
   readonly rejected: Readonly<Record<number, number>>;
   readonly shed: Readonly<Record<ShedReason, number>>;
   readonly timeouts: Readonly<Record<TimeoutPhase, number>>;
+  /** Exchanges that wanted the position of their client, by where it was taken from. */
+  readonly positions: Readonly<Record<PositionSource, number>>;
+  readonly sessionStore: StoreStats;
   readonly breakerTrips: number;
   readonly ejections: number;
   readonly bytesIn: number;
@@ -148,18 +208,27 @@ export function readSnapshot(
   const views = new Map(extra.backends?.map((view) => [view.slot, view]));
 
   const own = exchangeStats(sums, offsets.upstreams);
-  const upstreams = layout.upstreams.map(
-    (name, index): UpstreamStats => ({
+  const upstreams = layout.upstreams.map((name, index): UpstreamStats => {
+    const row = offsets.upstreams + (index + 1) * UPSTREAM.cells;
+    const backends = layout.backends
+      .filter((backend) => backend.upstream === index)
+      .map((backend) =>
+        backendStats(sums, offsets.backends + backend.slot * BACKEND.cells, backend, views.get(backend.slot), extra),
+      );
+    return {
       name,
-      ...exchangeStats(sums, offsets.upstreams + (index + 1) * UPSTREAM.cells),
-      concurrencyLimit: sums[offsets.upstreams + (index + 1) * UPSTREAM.cells + UPSTREAM.concurrencyLimit]!,
-      backends: layout.backends
-        .filter((backend) => backend.upstream === index)
-        .map(({ slot, id }) =>
-          backendStats(sums, offsets.backends + slot * BACKEND.cells, id, slot, views.get(slot), extra),
-        ),
-    }),
-  );
+      ...exchangeStats(sums, row),
+      concurrencyLimit: sums[row + UPSTREAM.concurrencyLimit]!,
+      affinity: layout.affinities[index],
+      sessions: sessionStats(sums, row),
+      distances: {
+        buckets: [...sums.subarray(row + UPSTREAM.distances, row + UPSTREAM.distances + DISTANCE_BUCKETS)],
+        km: sums[row + UPSTREAM.distanceKm]!,
+      },
+      regions: regionStats(backends),
+      backends,
+    };
+  });
   const listeners = layout.listeners.map((name, index): ListenerStats => {
     const row = offsets.listeners + index * LISTENER.cells;
     return {
@@ -178,6 +247,12 @@ export function readSnapshot(
     rejected: statuses(sums, GENERAL.rejected),
     shed: named(SHED_REASONS, sums, GENERAL.shed),
     timeouts: named(TIMEOUT_PHASES, sums, GENERAL.timeouts),
+    positions: named(POSITION_SOURCES, sums, GENERAL.positions),
+    sessionStore: {
+      asked: named(STORE_OPERATIONS, sums, GENERAL.storeAsked),
+      durationMs: named(STORE_OPERATIONS, sums, GENERAL.storeMs),
+      failures: sums[GENERAL.storeFailures]!,
+    },
     breakerTrips: backends.reduce((sum, backend) => sum + backend.breakerTrips, 0),
     ejections: backends.reduce((sum, backend) => sum + backend.ejections, 0),
     bytesIn: sums[GENERAL.bytesIn]!,
@@ -220,11 +295,31 @@ function exchangeStats(sums: Float64Array, row: number): ExchangeStats {
   };
 }
 
+function sessionStats(sums: Float64Array, row: number): SessionStats {
+  return {
+    held: sums[row + UPSTREAM.sessionsHeld]!,
+    begun: sums[row + UPSTREAM.sessionsBegun]!,
+    kept: sums[row + UPSTREAM.sessionsKept]!,
+    moved: sums[row + UPSTREAM.sessionsMoved]!,
+    lost: sums[row + UPSTREAM.sessionsLost]!,
+    evicted: sums[row + UPSTREAM.sessionsEvicted]!,
+    rebalanced: sums[row + UPSTREAM.rebalanced]!,
+  };
+}
+
+function regionStats(backends: readonly BackendStats[]): RegionStats[] {
+  if (backends.every(({ region }) => region === "")) return [];
+  const requests = new Map<string, number>();
+  for (const backend of backends) {
+    requests.set(backend.region, (requests.get(backend.region) ?? 0) + backend.requests);
+  }
+  return [...requests].map(([region, count]) => ({ region, requests: count }));
+}
+
 function backendStats(
   sums: Float64Array,
   row: number,
-  id: string,
-  slot: number,
+  { id, slot, region = "", position }: BackendRow,
   view: BackendView | undefined,
   extra: SnapshotExtra,
 ): BackendStats {
@@ -233,6 +328,8 @@ function backendStats(
   return {
     id,
     address: view?.address ?? id,
+    region,
+    position,
     state: view?.state ?? "up",
     reason: view?.reason ?? "",
     since: view?.since ?? 0,

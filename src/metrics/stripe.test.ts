@@ -1,16 +1,19 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { bench } from "../../test/support/metrics-bench.ts";
+import { BY_HEADER, bench } from "../../test/support/metrics-bench.ts";
 import { BUCKETS } from "./histogram.ts";
 import {
   BACKEND,
   changeLayout,
   createLayout,
   createMetricsMemory,
+  DISTANCE_BUCKETS,
   GENERAL,
   LISTENER,
+  POSITION_SOURCES,
   SHED_REASONS,
   STATUS_CELLS,
+  STORE_OPERATIONS,
   TIMEOUT_PHASES,
   UPSTREAM,
 } from "./layout.ts";
@@ -184,6 +187,67 @@ describe("counting", () => {
     });
   });
 
+  test("what becomes of sessions is kept per upstream, and in the figures of no other", () => {
+    const { stripes, snapshot } = bench(1, undefined, { affinity: BY_HEADER });
+    const stripe = stripes[0]!;
+    for (let i = 0; i < 2; i++) stripe.sessionBegun(0);
+    for (let i = 0; i < 3; i++) stripe.sessionKept(0);
+    for (let i = 0; i < 4; i++) stripe.sessionMoved(0);
+    for (let i = 0; i < 5; i++) stripe.sessionLost(0);
+    for (const more of [6, 7]) stripe.sessionsEvicted(0, more);
+    for (const held of [9, 8]) stripe.sessionsHeld(0, held);
+    stripe.rebalanced(0);
+    const [web, api] = snapshot().upstreams;
+    expect(web!.affinity).toEqual(BY_HEADER);
+    expect(web!.sessions).toEqual({ held: 8, begun: 2, kept: 3, moved: 4, lost: 5, evicted: 13, rebalanced: 1 });
+    expect(api!.affinity).toBeUndefined();
+    expect(Object.values(api!.sessions)).toEqual([0, 0, 0, 0, 0, 0, 0]);
+    expect(web).toMatchObject({ requests: 0, waiting: 0, moves: 0, statuses: {} });
+  });
+
+  test("distances give a sum and the bucket each closes or lies in, and what is none spoils neither", () => {
+    const { stripes, snapshot } = bench();
+    for (const km of [0, 100, 100.5, 5000, 10_000, 20_000, Number.NaN, -1]) stripes[0]!.distance(0, km);
+    expect(snapshot().upstreams[0]!.distances).toEqual({ buckets: [4, 1, 0, 0, 1, 1, 1], km: 35_200.5 });
+  });
+
+  test("attempts are summed up by region, where any backend names one", () => {
+    const { stripes, snapshot } = bench(1, undefined, { regions: ["seoul", ""] });
+    for (const slot of [0, 0, 1, 2]) stripes[0]!.attemptStarted(slot);
+    const [web, api] = snapshot().upstreams;
+    expect(web!.regions).toEqual([
+      { region: "seoul", requests: 2 },
+      { region: "", requests: 1 },
+    ]);
+    expect(web!.backends[0]).toMatchObject({ region: "seoul", position: { latitude: 37.5, longitude: 127 } });
+    expect(api).toMatchObject({ regions: [], backends: [{ region: "", position: undefined }] });
+  });
+
+  test("two backends of one region are one line", () => {
+    const { stripes, snapshot } = bench(1, undefined, { regions: ["asia", "asia"] });
+    for (const slot of [0, 1, 1]) stripes[0]!.attemptStarted(slot);
+    expect(snapshot().upstreams[0]!.regions).toEqual([{ region: "asia", requests: 3 }]);
+  });
+
+  test("every source of a position and every question to the session store has its own counter", () => {
+    const { stripes, snapshot } = bench();
+    const stripe = stripes[0]!;
+    for (const [times, source] of POSITION_SOURCES.entries()) {
+      for (let i = 0; i <= times; i++) stripe.positionFrom(source);
+    }
+    stripe.storeAsked("find", 2);
+    stripe.storeAsked("find", 3);
+    stripe.storeAsked("place", 0.5);
+    stripe.storeAsked("place", Number.NaN);
+    stripe.storeFailed();
+    expect(snapshot().positions).toEqual({ header: 1, geoip: 2, default: 3, none: 4 });
+    expect(snapshot().sessionStore).toEqual({
+      asked: { find: 2, place: 2 },
+      durationMs: { find: 5, place: 0.5 },
+      failures: 1,
+    });
+  });
+
   test("requests refused before routing count by status and are no exchanges", () => {
     const { stripes, snapshot } = bench();
     for (const status of [400, 400, 431]) stripes[0]!.rejected(status);
@@ -263,11 +327,62 @@ describe("several workers", () => {
   });
 });
 
+describe("sessions of several workers", () => {
+  test("those of a worker that died are held no more, and no count of what happened goes back", () => {
+    const { layout, stripes, snapshot } = bench(2, undefined, { affinity: BY_HEADER });
+    for (const stripe of stripes) {
+      stripe.sessionsHeld(0, 10);
+      stripe.sessionBegun(0);
+      stripe.sessionKept(0);
+      stripe.sessionMoved(0);
+      stripe.sessionLost(0);
+      stripe.sessionsEvicted(0, 4);
+      stripe.rebalanced(0);
+      stripe.distance(0, 50);
+      stripe.positionFrom("geoip");
+    }
+    stripes[0]!.endAbandoned(layout);
+    const replacement = stripes[0]!;
+    replacement.sessionsHeld(0, 1);
+    replacement.sessionsEvicted(0, 1);
+    const after = snapshot();
+    expect(after.upstreams[0]!.sessions).toEqual({
+      held: 11,
+      begun: 2,
+      kept: 2,
+      moved: 2,
+      lost: 2,
+      evicted: 9,
+      rebalanced: 2,
+    });
+    expect(after.upstreams[0]!.distances.km).toBe(100);
+    expect(after.positions.geoip).toBe(2);
+  });
+
+  test("a dead worker that is not replaced holds none", () => {
+    const { layout, stripes, snapshot } = bench(1, undefined, { affinity: BY_HEADER });
+    stripes[0]!.sessionsHeld(0, 10);
+    stripes[0]!.endAbandoned(layout);
+    expect(snapshot().upstreams[0]!.sessions.held).toBe(0);
+  });
+});
+
 describe("layouts", () => {
   test.each([
-    ["general", GENERAL, { shed: SHED_REASONS.length, timeouts: TIMEOUT_PHASES.length, rejected: STATUS_CELLS }],
+    [
+      "general",
+      GENERAL,
+      {
+        shed: SHED_REASONS.length,
+        timeouts: TIMEOUT_PHASES.length,
+        positions: POSITION_SOURCES.length,
+        storeAsked: STORE_OPERATIONS.length,
+        storeMs: STORE_OPERATIONS.length,
+        rejected: STATUS_CELLS,
+      },
+    ],
     ["of a listener", LISTENER, {}],
-    ["of an upstream", UPSTREAM, { buckets: BUCKETS, statuses: STATUS_CELLS }],
+    ["of an upstream", UPSTREAM, { buckets: BUCKETS, distances: DISTANCE_BUCKETS, statuses: STATUS_CELLS }],
     ["of a backend", BACKEND, {}],
   ] as [string, Record<string, number>, Record<string, number>][])(
     "no two counters of the row %s share a cell, and it is whole cache lines",
@@ -285,11 +400,10 @@ describe("layouts", () => {
     const { layout } = bench();
     const memory = createMetricsMemory(layout, 1);
     new Stripe(layout, memory).attemptStarted(0);
-    const grown = changeLayout(
-      layout,
-      [...layout.upstreams, "new"],
-      [...layout.backends, { slot: 3, upstream: 2, id: "d" }],
-    );
+    const grown = changeLayout(layout, {
+      upstreams: [...layout.upstreams, "new"],
+      backends: [...layout.backends, { slot: 3, upstream: 2, id: "d" }],
+    });
     const stripe = new Stripe(grown, memory);
     stripe.exchangeStarted(2);
     stripe.attemptStarted(3);
@@ -302,10 +416,23 @@ describe("layouts", () => {
     expect(upstreams[2]!.backends[0]).toMatchObject({ id: "d", requests: 1 });
   });
 
+  test("sessions, regions and positions change with the names", () => {
+    const { layout } = bench(1, undefined, { affinity: BY_HEADER, regions: ["seoul", "tokyo"] });
+    const changed = changeLayout(layout, {
+      upstreams: ["api", "web"],
+      backends: [{ slot: 0, upstream: 1, id: "a", region: "busan" }],
+      affinities: [undefined, BY_HEADER],
+    });
+    expect(changed.affinities).toEqual([undefined, BY_HEADER]);
+    expect(changed.backends).toEqual([{ slot: 0, upstream: 1, id: "a", region: "busan" }]);
+  });
+
   test("more upstreams or backends than spare rows are refused", () => {
     const { layout } = bench();
-    expect(() => changeLayout(layout, ["a", "b", "c", "d"], [])).toThrow("no spare row");
-    expect(() => changeLayout(layout, ["a"], [{ slot: 5, upstream: 0, id: "x" }])).toThrow("no spare row");
+    expect(() => changeLayout(layout, { upstreams: ["a", "b", "c", "d"], backends: [] })).toThrow("no spare row");
+    expect(() => changeLayout(layout, { upstreams: ["a"], backends: [{ slot: 5, upstream: 0, id: "x" }] })).toThrow(
+      "no spare row",
+    );
   });
 
   test.each([

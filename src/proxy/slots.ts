@@ -1,4 +1,7 @@
-import type { BackendSettings, Settings } from "../config/settings.ts";
+import type { BackendSettings, Settings, UpstreamSettings } from "../config/settings.ts";
+import type { AffinityRow } from "../metrics/layout.ts";
+import type { SessionSource } from "../policy/affinity/options.ts";
+import type { Position } from "../policy/model/position.ts";
 
 /** A backend with its row in shared counters and metrics. */
 export interface BackendSlot {
@@ -7,6 +10,8 @@ export interface BackendSlot {
   readonly upstreamName: string;
   readonly upstream: number;
   readonly id: string;
+  readonly region: string;
+  readonly position: Position | undefined;
   readonly settings: BackendSettings;
 }
 
@@ -24,6 +29,36 @@ export function assignSlots(settings: Pick<Settings, "upstreams">): readonly Bac
       upstreamName,
       upstream,
       id: backend.id,
+      region: backend.region,
+      position: backend.position,
       settings: backend,
     }));
+}
+
+/** What the sessions of each upstream are, by its row in the metrics; undefined where it has none. */
+export function affinityRows({ upstreams }: Pick<Settings, "upstreams">): readonly (AffinityRow | undefined)[] {
+  return Object.values(upstreams).map(({ affinity }) => (affinity ? affinityRow(affinity) : undefined));
+}
+
+function affinityRow({
+  by,
+  ttl,
+  strict,
+  maxSessions,
+  store,
+}: Exclude<UpstreamSettings["affinity"], false>): AffinityRow {
+  const common = { by: sourceName(by), ttlMs: ttl, strict };
+  if (by.kind === "cookie") return { ...common, store: "none", maxSessions: undefined };
+  return { ...common, store: store === false ? "memory" : "redis", maxSessions };
+}
+
+function sourceName(by: SessionSource): string {
+  switch (by.kind) {
+    case "cookie":
+      return `cookie:${by.cookie.name}`;
+    case "learned":
+      return `learned ${by.from}:${by.name}`;
+    case "key":
+      return by.key;
+  }
 }

@@ -9,7 +9,7 @@ import {
   type DataPlaneInspection,
   ListenError,
 } from "../../src/proxy/data-plane-api.ts";
-import { assignSlots } from "../../src/proxy/slots.ts";
+import { affinityRows, assignSlots } from "../../src/proxy/slots.ts";
 
 /** A data plane that carries nothing and writes down what it is told. */
 export class FakePlane implements DataPlane {
@@ -94,6 +94,7 @@ export function memoryOf(settings: Settings, workers = 1): SharedMemory {
   const layout = createLayout({
     upstreams: Object.keys(settings.upstreams),
     backends: assignSlots(settings),
+    affinities: affinityRows(settings),
     listeners: settings.listeners.map((_, index) => `listener-${index}`),
   });
   return {

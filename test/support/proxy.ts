@@ -13,7 +13,7 @@ import {
 import { SeededRandom } from "../../src/policy/model/random.ts";
 import { createDataPlane } from "../../src/proxy/data-plane.ts";
 import type { DataPlane } from "../../src/proxy/data-plane-api.ts";
-import { assignSlots } from "../../src/proxy/slots.ts";
+import { affinityRows, assignSlots } from "../../src/proxy/slots.ts";
 import type { ReadMode } from "../../src/proxy/transport/net-connection.ts";
 import { SystemClock } from "../../src/time/system-clock.ts";
 
@@ -31,10 +31,10 @@ export interface TestProxy {
 /** Runs `input` (listeners on 127.0.0.1:0 unless they say otherwise) without control plane: no checks, no admin. */
 export async function startProxy(input: SettingsInput, mode?: ReadMode): Promise<TestProxy> {
   const settings = settingsSchema.parse(input);
-  const slots = assignSlots(settings);
   const layout = createLayout({
     upstreams: Object.keys(settings.upstreams),
-    backends: slots.map(({ slot, upstream, id }) => ({ slot, upstream, id })),
+    backends: assignSlots(settings),
+    affinities: affinityRows(settings),
     listeners: settings.listeners.map((_, index) => `listener-${index}`),
   });
   const memory = createMetricsMemory(layout, 1);
