@@ -340,6 +340,19 @@ export class ClientSession implements ConnectionHandler {
     return parseDeadline(head.deadline) ?? Number.POSITIVE_INFINITY;
   }
 
+  /** Finds out where the client of a request is, as far as the listener is told to. */
+  locate(head: RequestHead): void {
+    const { positions } = this.listener;
+    if (positions === undefined) return;
+    head.position = positions.locate(head, this.#trusted);
+    this.services.stripe.positionFrom(positions.source);
+  }
+
+  /** Whether the client came by TLS, as far as is known: it ends in front of Spillway. */
+  cameByTls(head: RequestHead): boolean {
+    return this.#trusted && head.forwardedProto.toLowerCase() === "https";
+  }
+
   /** The fields that a backend gets of this request: those that came, and those that tell of the client. */
   forwardedFields(head: RequestHead): string {
     if (this.#fieldsVersion !== head.blockVersion || this.#fieldsHost !== head.hostText) {

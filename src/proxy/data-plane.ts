@@ -14,6 +14,7 @@ import {
 import { Listener } from "./listener.ts";
 import { RequestIds } from "./request-ids.ts";
 import { dateSource, type Services } from "./services.ts";
+import { SharedSessions } from "./shared-sessions.ts";
 import { assignSlots } from "./slots.ts";
 import type { ReadMode } from "./transport/net-connection.ts";
 import { detectReadMode, type ListeningSocket, NetTransport } from "./transport/net-transport.ts";
@@ -66,6 +67,8 @@ class NetDataPlane implements DataPlane {
       buffers: transport.buffers,
       requestIds: new RequestIds(random),
       accessLog: format === "off" ? undefined : new AccessLog(format, clock, (line) => events.accessLog(line)),
+      sharedSessions: init.sharedSessions ? new SharedSessions(events) : undefined,
+      secret: init.secret,
       runtimes: new Map(),
       upstreams: new Map(),
       draining: false,
@@ -90,7 +93,7 @@ class NetDataPlane implements DataPlane {
     }
     this.#listeners = settings.listeners.map((listener, index) => {
       const routes = compileRoutes(listener.routes, (name) => byName.get(name)!);
-      return new Listener(index, listener, routes, this.#services);
+      return new Listener(index, listener, routes, this.#services, init.geoip);
     });
   }
 
@@ -137,6 +140,18 @@ class NetDataPlane implements DataPlane {
   checkPassed(slot: number, http: boolean): void {
     const found = this.#bySlot.get(slot);
     found?.upstream.upstream.checkPassed(found.runtime.backend, http, this.#services.clock.now());
+  }
+
+  sessionFound(id: number, address: string | undefined): void {
+    this.#services.sharedSessions?.found(id, address, this.#services.clock.now());
+  }
+
+  sessionCorrected(upstream: string, key: string, address: string): void {
+    this.#services.sharedSessions?.corrected(upstream, key, address, this.#services.clock.now());
+  }
+
+  setGeoip(path: string, database: SharedArrayBuffer): void {
+    for (const { positions } of this.#listeners) positions?.setDatabase(path, database);
   }
 
   surrenderConnection(slot: number): void {
@@ -193,7 +208,7 @@ class NetDataPlane implements DataPlane {
       clientConnections: this.#listeners.reduce((sum, { connections }) => sum + connections, 0),
       exchanges: this.#services.exchanges,
       tunnels: this.#services.tunnels,
-      waiting: this.#upstreams.reduce((sum, { upstream }) => sum + upstream.queue.size, 0),
+      waiting: this.#upstreams.reduce((sum, { upstream }) => sum + upstream.waiting, 0),
       backends: [...this.#bySlot.values()].map(({ runtime: { backend, pool } }) => {
         const { idle, busy, opening, waiting } = pool.stats;
         return { slot: backend.slot, idle, busy, opening, waiting };

@@ -1,11 +1,18 @@
 import { isShedReason } from "../metrics/layout.ts";
+import { learnedId } from "../policy/affinity/index.ts";
 import type { Outcome, Progress } from "../policy/model/outcome.ts";
 import { retryAfterMs } from "../policy/resilience/retry-after.ts";
 import { priorityOf } from "../policy/route/priority.ts";
 import { rewriteTarget } from "../policy/route/rewrite.ts";
 import { chooseSplit, type Route } from "../policy/route/route.ts";
 import { blamesBackend } from "../policy/upstream/blame.ts";
-import { Dispatch, type DispatchEvent, type DispatchOwner, type Step } from "../policy/upstream/dispatch.ts";
+import {
+  type AttemptTicket,
+  Dispatch,
+  type DispatchEvent,
+  type DispatchOwner,
+  type Step,
+} from "../policy/upstream/dispatch.ts";
 import { mayRepeat } from "../policy/upstream/repeat.ts";
 import { latin1 } from "../wire/bytes.ts";
 import { REFUSALS } from "../wire/refusal.ts";
@@ -49,6 +56,8 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   deadlineMs = Number.POSITIVE_INFINITY;
   /** Lines of the response head that tell the client of its rate limit. */
   limitFields = "";
+  /** Line of the response head that tells the client where its session belongs. */
+  sessionField = "";
   /** A word for the log: why Spillway answered by itself, or why the response broke off. */
   reason = "";
   readonly #services: Services;
@@ -162,10 +171,12 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
       session.limitExchange(limitMs);
       this.deadlineMs = this.startedMs + limitMs;
     }
+    session.locate(head);
     const dispatch = new Dispatch(upstream.upstream, head, {
       owner: this,
       priority: priorityOf(route.priority, head),
       deadlineMs: this.deadlineMs,
+      wallMs: upstream.upstream.affinity === undefined ? 0 : this.#services.clock.wallTime(),
     });
     this.#dispatch = dispatch;
     if (this.#bodyText.length > this.#keepBytes) dispatch.replayable = false;
@@ -239,14 +250,25 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   }
 
   counted(event: DispatchEvent): void {
-    const { stripe } = this.#services;
+    const { stripe, upstreams } = this.#services;
     const { index } = this.#upstream!;
-    if (event === "moved") stripe.moved(index);
-    else if (event === "retried") stripe.retried(index);
-    else if (event === "retry-denied") stripe.retryDenied(index);
-    else if (event === "fell-back") stripe.fellBack(index);
-    else if (event === "hedged") stripe.hedged(index);
-    else stripe.hedgeWon(index);
+    switch (event) {
+      case "moved":
+        return stripe.moved(index);
+      case "retried":
+        return stripe.retried(index);
+      case "retry-denied":
+        return stripe.retryDenied(index);
+      case "fell-back":
+        return stripe.fellBack(index);
+      case "hedged":
+        return stripe.hedged(index);
+      case "hedge-won":
+        return stripe.hedgeWon(index);
+      default:
+        // A session belongs to the upstream that carries it, be it a fallback.
+        return upstreams.get(this.#dispatch!.upstream)!.countSession(event);
+    }
   }
 
   /** What waits where it waits: in its upstream, or in that one's fallback. */
@@ -265,6 +287,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
 
   #try(dispatch: Dispatch): void {
     const attempt = new Attempt(this, dispatch.attempt!, this.#services);
+    attempt.runtime.upstream.countDistance(dispatch.attempt!.backend, this.head.position);
     // Of an attempt before.
     this.reason = "";
     if (this.#attempt === undefined) this.#attempt = attempt;
@@ -421,7 +444,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
 
   switched(attempt: Attempt, head: ResponseHead, bytes: Buffer, from: number, to: number): void {
     if (this.head.upgrade === "" || head.upgrade === "") return this.malformed(attempt, "unwanted-101");
-    const connection = this.#beginResponse(attempt, 101);
+    const connection = this.#beginResponse(attempt, head);
     const services = this.#services;
     services.exchanges--;
     services.tunnels++;
@@ -446,7 +469,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
 
   responded(attempt: Attempt, head: ResponseHead, bytes: Buffer, from: number, to: number): void {
     if (head.status >= 400 && this.#tryAgainFor(attempt, head, to - from)) return;
-    const connection = this.#beginResponse(attempt, head.status);
+    const connection = this.#beginResponse(attempt, head);
     const { session } = this;
     this.#reusable = head.keepAlive;
     // A request that is still coming would follow the response on this connection: better to say now that none can.
@@ -494,8 +517,9 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
     return dispatch.wantsRetry(head.status, waitMs, clock.now());
   }
 
-  #beginResponse(attempt: Attempt, status: number): BackendConnection {
-    const loser = this.#dispatch!.responded(status, this.#services.clock.now(), attempt.ticket);
+  #beginResponse(attempt: Attempt, head: ResponseHead): BackendConnection {
+    const { status } = head;
+    const loser = this.#respond(attempt, head);
     if (loser !== undefined) {
       const other = attempt === this.#attempt ? this.#second! : this.#attempt!;
       other.end({ kind: "cancelled", durationMs: other.elapsedMs }, false);
@@ -505,6 +529,19 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
     this.#responding = true;
     this.status = status;
     return attempt.connection!;
+  }
+
+  /** Tells the policy that a response begins; one that runs beside it has lost. */
+  #respond({ ticket }: Attempt, { status, kept }: ResponseHead): AttemptTicket | undefined {
+    const dispatch = this.#dispatch!;
+    const now = this.#services.clock.now();
+    const { affinity } = ticket.upstream;
+    if (affinity === undefined) return dispatch.responded(status, now, ticket);
+    const { learnsFrom } = affinity;
+    const loser = dispatch.responded(status, now, ticket, learnsFrom === undefined ? "" : learnedId(kept, learnsFrom));
+    const cookie = dispatch.setCookie(this.session.cameByTls(this.head));
+    if (cookie !== "") this.sessionField = `set-cookie: ${cookie}\r\n`;
+    return loser;
   }
 
   responseBytes(bytes: Buffer, from: number, to: number): void {

@@ -3,6 +3,7 @@ import { CidrSet } from "../policy/route/cidr.ts";
 import type { Route } from "../policy/route/route.ts";
 import type { RouteTable } from "../policy/route/table.ts";
 import { type KnownNames, knownNames } from "../wire/fields.ts";
+import { ClientPositions } from "./client-position.ts";
 import { ClientSession } from "./client-session.ts";
 import type { ForwardedSettings, Trust } from "./forwarding.ts";
 import { RouteLimit } from "./route-limit.ts";
@@ -21,6 +22,8 @@ export class Listener implements Trust {
   readonly requestIdName: string | undefined;
   /** Field that carries what is left until the deadline, in lower case; undefined for none. */
   readonly deadlineName: string | undefined;
+  /** Where its clients are; undefined where nobody wants to know. */
+  readonly positions: ClientPositions | undefined;
   readonly #trusted: CidrSet;
   readonly #index: number;
   readonly #services: Services;
@@ -31,7 +34,14 @@ export class Listener implements Trust {
   readonly #sessions: ClientSession[] = [];
   readonly #rateLimits = new Map<Route<UpstreamRuntime>, RouteLimit>();
 
-  constructor(index: number, settings: ListenerSettings, routes: RouteTable<UpstreamRuntime>, services: Services) {
+  /** @param geoip databases by their path in the configuration. */
+  constructor(
+    index: number,
+    settings: ListenerSettings,
+    routes: RouteTable<UpstreamRuntime>,
+    services: Services,
+    geoip: ReadonlyMap<string, SharedArrayBuffer>,
+  ) {
     this.limits = settings.limits;
     this.timeouts = settings.timeouts;
     this.forwarded = settings.forwarded;
@@ -40,6 +50,8 @@ export class Listener implements Trust {
       settings.forwarded.requestId === false ? undefined : settings.forwarded.requestId.toLowerCase();
     this.deadlineName = settings.forwarded.deadline === false ? undefined : settings.forwarded.deadline.toLowerCase();
     this.fieldNames = knownNames(this.requestIdName, this.deadlineName);
+    const { clientPosition } = settings;
+    this.positions = clientPosition === false ? undefined : new ClientPositions(clientPosition, geoip);
     this.#trusted = new CidrSet(settings.trustedProxies);
     this.#index = index;
     this.#services = services;

@@ -24,6 +24,8 @@ export function responseText(
   if (!response.hasDate) fields += `date: ${session.services.date()}\r\n`;
   const rules = route?.responseHeaders;
   if (rules !== undefined) fields = withRules(exchange, fields);
+  // After the rules: what they say of cookies is meant for those of the application.
+  fields += exchange.sessionField;
   return `HTTP/1.1 ${response.status}${response.reason}\r\n${fields}${framingFields(response, encoding)}${connectionField(exchange, response, keepAlive)}\r\n`;
 }
 

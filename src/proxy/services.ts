@@ -6,6 +6,7 @@ import type { Clock } from "../time/clock.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { DataPlaneEvents } from "./data-plane-api.ts";
 import type { RequestIds } from "./request-ids.ts";
+import type { SharedSessions } from "./shared-sessions.ts";
 import type { ReadBuffers } from "./transport/read-buffers.ts";
 import type { BackendRuntime, UpstreamRuntime } from "./upstream-runtime.ts";
 
@@ -18,6 +19,10 @@ export interface Services {
   readonly requestIds: RequestIds;
   readonly events: DataPlaneEvents;
   readonly accessLog: AccessLog | undefined;
+  /** Sessions that other workers or instances know of; undefined where there are no others. */
+  readonly sharedSessions: SharedSessions | undefined;
+  /** What cookies are signed with where no key is configured. */
+  readonly secret: string;
   /** All backends of all upstreams. */
   readonly runtimes: Map<Backend, BackendRuntime>;
   readonly upstreams: Map<Upstream, UpstreamRuntime>;

@@ -1,6 +1,12 @@
+import { createHmac } from "node:crypto";
 import type { UpstreamSettings } from "../config/settings.ts";
+import type { Affinity } from "../policy/affinity/affinity.ts";
+import { createAffinity } from "../policy/affinity/index.ts";
 import { type BalanceSettings, createBalancer } from "../policy/balance/index.ts";
 import { Backend, type BackendCounts } from "../policy/model/backend.ts";
+import { distanceKm } from "../policy/model/great-circle.ts";
+import type { Position } from "../policy/model/position.ts";
+import type { DispatchEvent } from "../policy/upstream/dispatch.ts";
 import type { BackendState } from "../policy/upstream/member.ts";
 import { Upstream, type UpstreamChange } from "../policy/upstream/upstream.ts";
 import { ConnectionPool } from "../pool/connection-pool.ts";
@@ -9,12 +15,18 @@ import type { ChunkedLimits } from "../wire/chunked-decoder.ts";
 import { ResponseHead } from "../wire/response-head.ts";
 import { BackendConnection } from "./backend-connection.ts";
 import type { BackendCondition, LogLevel } from "./data-plane-api.ts";
+import { Rebalancer } from "./rebalancer.ts";
 import type { Services } from "./services.ts";
 import type { BackendSlot } from "./slots.ts";
 import type { Destination, Transport } from "./transport/net-transport.ts";
 
 /** What a backend's response may be: heads are held in memory, so they are bounded. */
 export const RESPONSE_LIMITS: ChunkedLimits = { headBytes: 64 * 1024, headFields: 256, chunkExtensionBytes: 16 * 1024 };
+
+/** How long a worker waits for what the other workers of its process know of a session. */
+const OTHER_WORKERS_MS = 50;
+/** Characters of a digest that are kept: 132 bits. */
+const DIGEST_CHARACTERS = 22;
 
 type BackendSettings = UpstreamSettings["backends"][number];
 
@@ -44,9 +56,12 @@ export class UpstreamRuntime {
   readonly settings: UpstreamSettings;
   readonly upstream: Upstream;
   readonly backends: ReadonlyMap<Backend, BackendRuntime>;
+  /** Asks tunnels to go when its backends become more; where that is on. */
+  readonly rebalancer: Rebalancer | undefined;
   readonly #services: Services;
   readonly #timer: Timer;
   readonly #told = new Map<Backend, BackendCondition>();
+  #evictionsTold = 0;
 
   /** `slots` are the rows of its backends in shared counters, in order. */
   constructor(
@@ -67,6 +82,7 @@ export class UpstreamRuntime {
       services.clock.hold?.();
       try {
         this.upstream.advance(services.clock.now());
+        this.countSessions();
       } finally {
         services.clock.release?.();
       }
@@ -76,6 +92,7 @@ export class UpstreamRuntime {
       balancer: makeBalancer(),
       makeBalancer,
       isolation: { ...settings, queue: settings.pool.queue, panicThreshold: settings.panicThreshold || 0 },
+      affinity: affinityOf(name, settings, services),
       random: services.random,
       panicked: (on) => this.#tellPanic(on),
       onError: (error) => services.events.log("error", "policy-threw", `a policy threw: ${String(error)}`),
@@ -100,6 +117,10 @@ export class UpstreamRuntime {
       if (state !== "up") this.upstream.setAdminState(members[at]!, state, "set in the configuration", now);
     }
     this.upstream.onChange((change) => this.#changed(change));
+    const rebalance = settings.affinity !== false && settings.affinity.rebalance;
+    if (rebalance === false) return;
+    const closed = () => services.stripe.rebalanced(index);
+    this.rebalancer = new Rebalancer({ upstream: this.upstream, options: rebalance, services, closed });
   }
 
   /** Once all upstreams are there: what takes over when none of its backends can be tried. */
@@ -114,14 +135,41 @@ export class UpstreamRuntime {
   /** Gauges that follow from the policy, for the metrics. */
   count(): void {
     const { stripe } = this.#services;
-    stripe.waiting(this.index, this.upstream.queue.size);
+    stripe.waiting(this.index, this.upstream.waiting);
     const { limit } = this.upstream;
     if (limit !== undefined) stripe.concurrencyLimit(this.index, limit.limit);
+  }
+
+  /** What became of a session. */
+  countSession(event: DispatchEvent): void {
+    const { stripe } = this.#services;
+    if (event === "session-kept") return stripe.sessionKept(this.index);
+    if (event === "session-begun") stripe.sessionBegun(this.index);
+    else if (event === "session-moved") stripe.sessionMoved(this.index);
+    else if (event === "session-lost") stripe.sessionLost(this.index);
+    this.countSessions();
+  }
+
+  /** How far an attempt has to go, where both ends are known. */
+  countDistance(backend: Backend, client: Position | undefined): void {
+    if (client === undefined || backend.position === undefined) return;
+    this.#services.stripe.distance(this.index, distanceKm(backend.position, client));
+  }
+
+  /** What its table of sessions holds, where it has one. */
+  countSessions(): void {
+    const figures = this.upstream.affinity?.figures;
+    if (figures === undefined) return;
+    const { stripe } = this.#services;
+    stripe.sessionsHeld(this.index, figures.held);
+    stripe.sessionsEvicted(this.index, figures.evicted - this.#evictionsTold);
+    this.#evictionsTold = figures.evicted;
   }
 
   /** Closes all connections to its backends. */
   close(): void {
     this.#timer.clear();
+    this.rebalancer?.close();
     for (const { pool } of this.backends.values()) pool.close();
   }
 
@@ -210,6 +258,26 @@ export class UpstreamRuntime {
     });
     return { backend, pool, upstream: this, authority: endpoint.kind === "unix" ? "localhost" : address };
   }
+}
+
+function affinityOf(
+  upstream: string,
+  { affinity: options }: UpstreamSettings,
+  { secret, sharedSessions }: Services,
+): Affinity | undefined {
+  if (options === false) return undefined;
+  const { key = secret, ttl, store } = options;
+  const affinity = createAffinity(options, {
+    upstream,
+    digest: (text) => createHmac("sha256", key).update(text).digest("base64url").slice(0, DIGEST_CHARACTERS),
+    // A cookie says by itself where its session belongs.
+    store:
+      options.by.kind === "cookie"
+        ? undefined
+        : sharedSessions?.storeOf(upstream, ttl, store === false ? OTHER_WORKERS_MS : store.timeout),
+  });
+  sharedSessions?.tell(upstream, affinity);
+  return affinity;
 }
 
 type Told = readonly [level: LogLevel, code: string, what: string];

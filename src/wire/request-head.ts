@@ -49,6 +49,8 @@ export class RequestHead implements FieldSink {
 
   /** Address of the client, set by whoever knows it. */
   client = "";
+  /** Where the client is, in degrees; set by whoever knows it, for one request at a time. */
+  position: { readonly latitude: number; readonly longitude: number } | undefined = undefined;
   method = "";
   /** Origin form (`/path?query`) or `*`, exactly as sent; of an absolute form, what follows the authority. */
   target = "";

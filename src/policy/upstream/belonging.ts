@@ -17,14 +17,24 @@ export function isSticky(upstream: Upstream): upstream is StickyUpstream {
  */
 export class Belonging {
   readonly #upstream: StickyUpstream;
-  readonly #session: Session | undefined;
+  readonly #request: PickRequest;
   readonly #wallMs: number;
+  #session: Session | undefined;
 
   /** @param wallMs time of day, milliseconds since the Unix epoch. */
   constructor(upstream: StickyUpstream, request: PickRequest, wallMs: number, now: number) {
     this.#upstream = upstream;
+    this.#request = request;
     this.#wallMs = wallMs;
     this.#session = upstream.affinity.open(request, wallMs, now);
+  }
+
+  /** It has waited: another exchange of its session may have been placed meanwhile. */
+  lookAgain(now: number): void {
+    const { affinity } = this.#upstream;
+    // An id of the application's that was not known begins nothing, whenever it is looked at.
+    if (this.#session === undefined || affinity.learnsFrom !== undefined) return;
+    if (this.bound(undefined) === undefined) this.#session = affinity.open(this.#request, this.#wallMs, now);
   }
 
   /** Somebody else may know better where it belongs: asks, and answers with how long to wait at most. 0: nobody to ask. */

@@ -359,6 +359,7 @@ export class Dispatch implements Waiting, StoreAsker {
 
   take(now: number): boolean {
     try {
+      this.#belonging?.lookAgain(now);
       const backend = this.#pick(now);
       if (backend === "full") return false;
       if (backend !== "none") this.#try(backend, now);

@@ -70,16 +70,24 @@ export class Lines {
   /** Who goes on; undefined: nobody can. `concerns`: whether the line of a backend is worth asking. */
   next(now: number, concerns: (backend: Backend) => boolean): Waiting | undefined {
     if (this.#ofBackend.size === 0) return this.any.next(now, (waiting) => waiting.take(now));
-    this.#ownFirst = !this.#ownFirst;
-    if (this.#ownFirst) return this.#nextOfOwn(now, concerns) ?? this.any.next(now, (waiting) => waiting.take(now));
-    return this.any.next(now, (waiting) => waiting.take(now)) ?? this.#nextOfOwn(now, concerns);
+    return this.#ownFirst
+      ? (this.#nextOfOwn(now, concerns) ?? this.#nextOfAny(now))
+      : (this.#nextOfAny(now) ?? this.#nextOfOwn(now, concerns));
+  }
+
+  #nextOfAny(now: number): Waiting | undefined {
+    const next = this.any.next(now, (waiting) => waiting.take(now));
+    if (next !== undefined) this.#ownFirst = true;
+    return next;
   }
 
   #nextOfOwn(now: number, concerns: (backend: Backend) => boolean): Waiting | undefined {
     for (const [backend, line] of this.#ofBackend) {
       if (line.size === 0 || !concerns(backend)) continue;
       const next = line.next(now, (waiting) => waiting.take(now));
-      if (next !== undefined) return next;
+      if (next === undefined) continue;
+      this.#ownFirst = false;
+      return next;
     }
     return undefined;
   }

@@ -92,14 +92,19 @@ export class SampleExchange implements DispatchOwner {
   readonly errors: unknown[] = [];
   readonly dispatch: Dispatch;
 
-  constructor(upstream: Upstream, method = "GET", init: DispatchInit = {}) {
-    const request: PickRequest = { ...sampleRequest(0), method };
-    this.dispatch = new Dispatch(upstream, request, { owner: this, ...init });
+  constructor(upstream: Upstream, request: PickRequest | string = "GET", init: DispatchInit = {}) {
+    const whole = typeof request === "string" ? { ...sampleRequest(0), method: request } : request;
+    this.dispatch = new Dispatch(upstream, whole, { owner: this, ...init });
   }
 
   /** Begins one at `now`. */
   static begun(upstream: Upstream, now = 0, method = "GET", init: DispatchInit = {}): SampleExchange {
-    const exchange = new SampleExchange(upstream, method, init);
+    return SampleExchange.of(upstream, method, now, init);
+  }
+
+  /** The same for a whole request. */
+  static of(upstream: Upstream, request: PickRequest | string, now: number, init: DispatchInit = {}): SampleExchange {
+    const exchange = new SampleExchange(upstream, request, init);
     exchange.proceed(exchange.dispatch.begin(now));
     return exchange;
   }

@@ -1,0 +1,360 @@
+import { describe, expect, test } from "vitest";
+import type { SessionStore, StoreAsker } from "../affinity/affinity.ts";
+import { createAffinity } from "../affinity/index.ts";
+import type { AffinityOptions } from "../affinity/options.ts";
+import { sampleRequest } from "../balance/samples.ts";
+import type { PickRequest } from "../model/request.ts";
+import type { Isolation } from "./isolation.ts";
+import { failure, type SampleBackend, SampleExchange, sampleQueue, sampleRetry, sampleUpstream } from "./samples.ts";
+
+const options: AffinityOptions = {
+  by: { kind: "key", key: "header:x-session" },
+  ttl: 3_600_000,
+  maxSessions: 1000,
+  strict: false,
+};
+
+/** A store that answers when a test says so. */
+class SlowStore implements SessionStore {
+  readonly timeoutMs = 50;
+  readonly asked: string[] = [];
+  readonly placed: string[] = [];
+  asker: StoreAsker | undefined;
+
+  find(key: string, asker: StoreAsker): boolean {
+    this.asked.push(key);
+    this.asker = asker;
+    return true;
+  }
+
+  forget(asker: StoreAsker): void {
+    if (this.asker === asker) this.asker = undefined;
+  }
+
+  place(key: string, address: string, instead: string | undefined): void {
+    this.placed.push(`${key} at ${address}${instead === undefined ? "" : ` instead of ${instead}`}`);
+  }
+}
+
+interface Extras {
+  readonly strict?: boolean;
+  readonly isolation?: Isolation;
+  readonly store?: SessionStore;
+}
+
+/** An upstream whose sessions are known by `x-session`. */
+function sticky<Name extends string>(specs: Readonly<Record<Name, SampleBackend>>, extras: Extras = {}) {
+  const { strict = false, isolation = {}, store } = extras;
+  const affinity = createAffinity({ ...options, strict }, { upstream: "web", digest: (text) => text, store });
+  return { ...sampleUpstream(specs, isolation, { affinity }), affinity };
+}
+
+type Sticky = ReturnType<typeof sticky<"a" | "b">>;
+
+/** A request of session `id` begins at `now`. */
+function begun({ upstream }: Pick<Sticky, "upstream">, id: string, now = 0, method = "GET"): SampleExchange {
+  const request: PickRequest = {
+    ...sampleRequest(0),
+    method,
+    header: (name) => (name === "x-session" ? id : undefined),
+  };
+  return SampleExchange.of(upstream, request, now, { wallMs: now });
+}
+
+/** And is answered at once; says by whom. */
+function served(scene: Pick<Sticky, "upstream">, id: string, now = 0): string {
+  const exchange = begun(scene, id, now);
+  const backend = exchange.last!;
+  exchange.succeeded(now);
+  return `${backend.replace("try ", "")} ${exchange.events.join(" ")}`;
+}
+
+describe("a session", () => {
+  test("is placed by the balancer, and stays where it was placed", () => {
+    const scene = sticky({ a: {}, b: {} });
+    expect(["x", "y", "z"].map((id) => served(scene, id))).toEqual([
+      "a session-begun",
+      "b session-begun",
+      "a session-begun",
+    ]);
+    expect(["x", "x", "y", "z", "y"].map((id) => served(scene, id))).toEqual([
+      "a session-kept",
+      "a session-kept",
+      "b session-kept",
+      "a session-kept",
+      "b session-kept",
+    ]);
+  });
+
+  test("is where the first of two requests that come together was sent, before that is answered", () => {
+    const scene = sticky({ a: {}, b: {} });
+    const first = begun(scene, "x");
+    const second = begun(scene, "x");
+    expect([first.last, second.last]).toEqual(["try a", "try a"]);
+    first.succeeded(1);
+    second.succeeded(2);
+    expect([first.events, second.events]).toEqual([["session-begun"], ["session-kept"]]);
+  });
+
+  test("a request without one goes where the balancer says, and begins none", () => {
+    const scene = sticky({ a: {}, b: {} });
+    expect([1, 2, 3].map(() => served(scene, ""))).toEqual(["a ", "b ", "a "]);
+    expect(scene.affinity.figures!.held).toBe(0);
+  });
+
+  test("moves once when its backend is lost, and does not come back with it", () => {
+    const scene = sticky({ a: {}, b: {}, c: {} });
+    expect(["x", "y", "z"].map((id) => served(scene, id)[0])).toEqual(["a", "b", "c"]);
+    scene.upstream.setHealth(scene.a, false, "refused", 10);
+    expect(served(scene, "y", 11)).toBe("b session-kept");
+    const [to] = served(scene, "x", 12);
+    expect(to).not.toBe("a");
+    expect(served(scene, "x", 13)).toBe(`${to} session-kept`);
+    scene.upstream.setHealth(scene.a, true, "", 20);
+    expect(served(scene, "x", 21)).toBe(`${to} session-kept`);
+  });
+
+  test.each(["weight 0", "drain"])("stays with a backend that takes no new ones: %s", (how) => {
+    const scene = sticky({ a: {}, b: {} });
+    expect(served(scene, "x")[0]).toBe("a");
+    if (how === "drain") scene.upstream.setAdminState(scene.a, "drain", "deploy", 10, 1000);
+    else scene.upstream.setWeight(scene.a, 0, 10);
+    expect(["new", "newer", "x"].map((id) => served(scene, id, 20)[0])).toEqual(["b", "b", "a"]);
+  });
+
+  test("moves when the drain of its backend is over, and not before", () => {
+    const scene = sticky({ a: {}, b: {} });
+    served(scene, "x");
+    scene.upstream.setAdminState(scene.a, "drain", "deploy", 10, 1000);
+    scene.upstream.advance(1009);
+    expect(served(scene, "x", 1009)).toBe("a session-kept");
+    scene.upstream.advance(1010);
+    expect(served(scene, "x", 1010)).toBe("b session-moved");
+  });
+
+  test("moves with its request when its backend fails that, and a retry is allowed", () => {
+    const scene = sticky({ a: {}, b: {} }, { isolation: { retry: sampleRetry } });
+    served(scene, "x");
+    const exchange = begun(scene, "x", 10);
+    expect(exchange.last).toBe("try a");
+    expect(exchange.ended(failure("connect"), "nothing", 11)).toBe("try b");
+    exchange.succeeded(12);
+    expect(exchange.events).toEqual(["moved", "session-moved"]);
+    expect(served(scene, "x", 20)).toBe("b session-kept");
+  });
+
+  test("is not hedged: the other backend knows nothing of it", () => {
+    const hedge = { quantile: 0.5, minimumDelay: 1, budget: 1 };
+    const scene = sticky({ a: {}, b: {} }, { isolation: { hedge } });
+    for (let i = 0; i < 50; i++) served(scene, "x", i);
+    expect(begun(scene, "x", 100).dispatch.hedgeAtMs).toBe(Number.POSITIVE_INFINITY);
+    expect(begun(scene, "new", 100).dispatch.hedgeAtMs).toBeLessThan(1000);
+  });
+
+  test("that is on no member any more is placed anew", () => {
+    const scene = sticky({ a: {}, b: {} });
+    served(scene, "x");
+    scene.upstream.update([scene.b], 10);
+    expect(served(scene, "x", 11)[0]).toBe("b");
+    expect(served(scene, "x", 12)).toBe("b session-kept");
+  });
+});
+
+describe("strict", () => {
+  test("a session whose backend is lost is answered 503, and finds it again when it is back", () => {
+    const scene = sticky({ a: {}, b: {} }, { strict: true });
+    served(scene, "x");
+    scene.upstream.setHealth(scene.a, false, "refused", 10);
+    const exchange = begun(scene, "x", 11);
+    expect(exchange.last).toBe("answer 503 affinity-lost");
+    expect(exchange.events).toEqual(["session-lost"]);
+    expect(served(scene, "new", 12)).toBe("b session-begun");
+    scene.upstream.setHealth(scene.a, true, "", 20);
+    expect(served(scene, "x", 21)).toBe("a session-kept");
+  });
+
+  test("no other backend is tried for it, and no fallback", () => {
+    const scene = sticky({ a: {}, b: {} }, { strict: true, isolation: { retry: sampleRetry } });
+    const spare = sampleUpstream({ c: {} });
+    scene.upstream.fallback = { upstream: spare.upstream };
+    served(scene, "x");
+    const exchange = begun(scene, "x", 10);
+    expect(exchange.ended(failure("connect"), "nothing", 11)).toBe("answer 502 connect");
+    expect(spare.c.active).toBe(0);
+  });
+});
+
+describe("a backend without room", () => {
+  const limited = { a: { limit: 1 }, b: { limit: 1 } };
+  const isolation = { queue: sampleQueue };
+
+  test("is waited for by its sessions, though others have room", () => {
+    const scene = sticky(limited, { isolation });
+    served(scene, "x");
+    const running = begun(scene, "x", 10);
+    const waiting = begun(scene, "x", 11);
+    expect([running.last, waiting.last]).toEqual(["try a", "wait"]);
+    expect(scene.upstream.waiting).toBe(1);
+    expect(begun(scene, "new", 12).last).toBe("try b");
+    running.succeeded(20);
+    expect(waiting.last).toBe("try a");
+    expect(scene.upstream.waiting).toBe(0);
+  });
+
+  test("does not keep others waiting: more sessions than anybody looks at wait in front of them", () => {
+    const scene = sticky(limited, { isolation });
+    served(scene, "x");
+    const onA = begun(scene, "x", 10);
+    const onB = begun(scene, "y", 10);
+    expect([onA.last, onB.last]).toEqual(["try a", "try b"]);
+    const sessions = Array.from({ length: 40 }, () => begun(scene, "x", 11));
+    const other = begun(scene, "new", 12);
+    expect(other.last).toBe("wait");
+    onB.succeeded(20);
+    expect(other.last).toBe("try b");
+    expect(sessions.every(({ last }) => last === "wait")).toBe(true);
+  });
+
+  test("is shared in turns by its sessions and those that any backend would do for", () => {
+    const scene = sticky({ a: { limit: 1 } }, { isolation });
+    served(scene, "x");
+    let running = begun(scene, "x", 10);
+    const sessions = [0, 1].map(() => begun(scene, "x", 11));
+    const others = [0, 1].map((id) => begun(scene, `new ${id}`, 12));
+    const order: string[] = [];
+    for (let now = 20; now < 24; now++) {
+      running.succeeded(now);
+      running = [...sessions, ...others].find(
+        ({ dispatch, last }) => last === "try a" && dispatch.attempt!.startedMs === now,
+      )!;
+      order.push(sessions.includes(running) ? "session" : "other");
+    }
+    expect(order.toSorted()).toEqual(["other", "other", "session", "session"]);
+    expect(new Set(order.slice(0, 2)).size).toBe(2);
+  });
+
+  test("that is lost lets those go who wait for it, as soon as there is room elsewhere", () => {
+    const scene = sticky(limited, { isolation });
+    served(scene, "x");
+    const onA = begun(scene, "x", 10);
+    const onB = begun(scene, "y", 10);
+    const waiting = begun(scene, "x", 11);
+    scene.upstream.setHealth(scene.a, false, "refused", 12);
+    expect(waiting.last).toBe("wait");
+    onB.succeeded(13);
+    expect(waiting.last).toBe("try b");
+    waiting.succeeded(14);
+    expect(waiting.events).toEqual(["session-moved"]);
+    onA.succeeded(15);
+  });
+
+  test("is waited for no longer than the queue allows", () => {
+    const scene = sticky(limited, { isolation });
+    served(scene, "x");
+    begun(scene, "x", 10);
+    const waiting = begun(scene, "x", 11);
+    scene.upstream.advance(11 + sampleQueue.timeout);
+    expect(waiting.last).toBe("answer 503 queue-timeout");
+    expect(scene.upstream.waiting).toBe(0);
+  });
+
+  test("a client that leaves takes its place in the line with it", () => {
+    const scene = sticky(limited, { isolation });
+    served(scene, "x");
+    const running = begun(scene, "x", 10);
+    const waiting = begun(scene, "x", 11);
+    waiting.dispatch.abandon(12);
+    expect(scene.upstream.waiting).toBe(0);
+    running.succeeded(13);
+    expect(scene.a.active).toBe(0);
+  });
+});
+
+describe("a shared store", () => {
+  test("is asked for a session that is not known here, and obeyed", () => {
+    const store = new SlowStore();
+    const scene = sticky({ a: {}, b: {} }, { store });
+    const exchange = begun(scene, "x", 10);
+    expect([exchange.last, exchange.dispatch.wakeAtMs, store.asked]).toEqual(["wait", 60, ["x"]]);
+    store.asker!.found("b.test:80", 12);
+    expect(exchange.last).toBe("try b");
+    exchange.succeeded(13);
+    expect(exchange.events).toEqual(["session-kept"]);
+    expect(begun(scene, "x", 14).last).toBe("try b");
+    expect(store.asked).toHaveLength(1);
+  });
+
+  test("that knows nothing leaves it to the balancer, and is told", () => {
+    const store = new SlowStore();
+    const scene = sticky({ a: {}, b: {} }, { store });
+    const exchange = begun(scene, "x", 10);
+    store.asker!.found(undefined, 12);
+    expect(exchange.last).toBe("try a");
+    exchange.succeeded(13);
+    expect([exchange.events, store.placed]).toEqual([["session-begun"], ["x at a.test:80"]]);
+  });
+
+  test("that does not answer in time is not waited for", () => {
+    const store = new SlowStore();
+    const scene = sticky({ a: {}, b: {} }, { store });
+    const exchange = begun(scene, "x", 10);
+    expect(exchange.woken()).toBe(60);
+    expect(exchange.last).toBe("try a");
+    expect(store.asker).toBeUndefined();
+  });
+
+  test("is asked again when the backend known here is lost: somebody may have moved the session", () => {
+    const store = new SlowStore();
+    const scene = sticky({ a: {}, b: {}, c: {} }, { store });
+    const first = begun(scene, "x", 10);
+    store.asker!.found(undefined, 10);
+    first.succeeded(10);
+    scene.upstream.setHealth(scene.a, false, "refused", 20);
+    const second = begun(scene, "x", 21);
+    expect(second.last).toBe("wait");
+    store.asker!.found("c.test:80", 22);
+    expect(second.last).toBe("try c");
+  });
+
+  test("that says the same lost backend has the session moved, and is told instead of what", () => {
+    const store = new SlowStore();
+    const scene = sticky({ a: {}, b: {} }, { store });
+    const first = begun(scene, "x", 10);
+    store.asker!.found(undefined, 10);
+    first.succeeded(10);
+    scene.upstream.setHealth(scene.a, false, "refused", 20);
+    const second = begun(scene, "x", 21);
+    store.asker!.found("a.test:80", 22);
+    expect(second.last).toBe("try b");
+    second.succeeded(23);
+    expect(second.events).toEqual(["session-moved"]);
+    expect(store.placed.at(-1)).toBe("x at b.test:80 instead of a.test:80");
+  });
+
+  test("a client that leaves meanwhile is not answered", () => {
+    const store = new SlowStore();
+    const scene = sticky({ a: {}, b: {} }, { store });
+    const exchange = begun(scene, "x", 10);
+    const { asker } = store;
+    exchange.dispatch.abandon(11);
+    expect(store.asker).toBeUndefined();
+    asker!.found("b.test:80", 12);
+    expect(exchange.log).toEqual(["wait"]);
+    expect([scene.a.active, scene.b.active]).toEqual([0, 0]);
+  });
+
+  test("a deadline that passes meanwhile is answered", () => {
+    const store = new SlowStore();
+    const scene = sticky({ a: {}, b: {} }, { store });
+    const request: PickRequest = { ...sampleRequest(0), header: () => "x" };
+    const exchange = SampleExchange.of(scene.upstream, request, 10, { deadlineMs: 30 });
+    expect(exchange.woken()).toBe(30);
+    expect(exchange.last).toBe("answer 504 route-timeout");
+  });
+
+  test("what others have placed counts from then on", () => {
+    const scene = sticky({ a: {}, b: {} }, { store: new SlowStore() });
+    scene.affinity.correct("x", "b.test:80", 10);
+    expect(begun(scene, "x", 11).last).toBe("try b");
+  });
+});
