@@ -70,6 +70,8 @@ export interface Affinity {
   update(members: readonly Backend[]): void;
   /** The session a request belongs to; undefined: it carries none, and none begins by its being answered but a cookie's. */
   open(request: PickRequest, wallMs: number, now: number): Session | undefined;
+  /** What {@link open} would answer, changing nothing: the session is not used by it. For explanations. */
+  peek(request: PickRequest, wallMs: number, now: number): Session | undefined;
   /** What the store knows of it: may change `session.backend`. */
   found(session: Session, address: string | undefined, now: number): void;
   /** It will be served by `backend` if all goes well: for those that come before it is answered. */

@@ -88,6 +88,10 @@ export class CookieAffinity implements Affinity {
     return age < this.#ttl * RENEWAL && age >= -MOST_AHEAD_MS ? home.fresh : home.due;
   }
 
+  peek(request: PickRequest, wallMs: number, now: number): Session {
+    return this.open(request, wallMs, now);
+  }
+
   /** There is no store. */
   found(): void {}
 

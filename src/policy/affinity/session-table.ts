@@ -53,6 +53,12 @@ export class SessionTable implements AffinityFigures {
     return slot;
   }
 
+  /** What `find` would answer, without using the session. */
+  peek(key: string, now: number): number {
+    const slot = this.#endsAt.peek(key);
+    return slot === NONE || this.#endsAt.value(slot) <= now ? NONE : slot;
+  }
+
   /** The session of `key` belongs to `address` from now on, of which the store has to be told. Its slot as in `find`. */
   put(key: string, address: string, now: number): number {
     let slot = this.#endsAt.find(key);

@@ -94,6 +94,14 @@ export class TableAffinity implements Affinity {
     return session.isKnown || this.store !== undefined ? session : undefined;
   }
 
+  peek(request: PickRequest, _wallMs: number, now: number): Session | undefined {
+    const id = this.#idOf(request);
+    if (id === undefined) return undefined;
+    const key = this.#keyOf(id);
+    const session = this.#sessionAt(key, this.#table.peek(key, now));
+    return session.isKnown || this.store !== undefined ? session : undefined;
+  }
+
   found(session: Session, address: string | undefined, now: number): void {
     const its = session as TableSession;
     const slot = this.#table.find(its.key, now);
@@ -170,7 +178,10 @@ export class TableAffinity implements Affinity {
   }
 
   #look(key: string, now: number): TableSession {
-    const slot = this.#table.find(key, now);
+    return this.#sessionAt(key, this.#table.find(key, now));
+  }
+
+  #sessionAt(key: string, slot: number): TableSession {
     const session = new TableSession(key, !this.learnsFrom);
     if (slot !== NONE) {
       const address = this.#table.address(slot);

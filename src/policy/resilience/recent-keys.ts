@@ -39,6 +39,11 @@ export class RecentKeys {
     return slot;
   }
 
+  /** As `find`, but the key is not seen by it. */
+  peek(key: string): number {
+    return this.#slots.get(key) ?? NONE;
+  }
+
   get isFull(): boolean {
     return this.#size >= this.#max;
   }

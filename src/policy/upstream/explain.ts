@@ -86,7 +86,7 @@ export type BalanceFacts = { readonly policy: string } & Readonly<Record<string,
 
 /**
  * What an upstream would do with a request that nobody has sent, and why. Nothing changes: nothing is counted, no credit
- * is spent, no session renewed.
+ * is spent, no session used.
  *
  * @param wallMs time of day, milliseconds since the Unix epoch
  */
@@ -98,7 +98,7 @@ export function explainPick(
   facts: PickFacts = {},
 ): PickExplanation {
   const { affinity } = upstream;
-  const session = affinity?.open(request, wallMs, now);
+  const session = affinity?.peek(request, wallMs, now);
   const own = session?.backend;
   const kept = own !== undefined && upstream.keepsSessions(own);
   const strict = own !== undefined && !kept && affinity!.strict;
