@@ -43,7 +43,7 @@ const HALFWAY_ROUND_KM = 20_015;
  *
  * All that are within `withinKm` of it are as good: among them least connections decides. A client in Busan, backends
  * with room for 2 exchanges each, `withinKm` 0, exchanges that run on:
- *     Seoul 325 km   Tokyo 967 km   Frankfurt 8851 km
+ *     Seoul 325 km   Tokyo 959 km   Frankfurt 8875 km
  *     1 2            3 4            5 6                 the 7th waits
  * Without `spillover` the 3rd waits for Seoul. A backend that was tried in vain is passed over either way.
  *
@@ -144,7 +144,8 @@ export class Nearest implements Balancer {
       if (spot.away < nearest) nearest = spot.away;
     }
     if (this.#withinKm === 0 || nearest > 1) return nearest;
-    return haversineOfKm(kmOfHaversine(nearest) + this.#withinKm);
+    // Rounding must not put the nearest itself out of reach.
+    return Math.max(nearest, haversineOfKm(kmOfHaversine(nearest) + this.#withinKm));
   }
 
   #awayFrom({ place, rank }: Spot, position: Position | undefined): number {
