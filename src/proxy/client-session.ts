@@ -12,6 +12,7 @@ import { refusalText } from "./response-text.ts";
 import type { Services } from "./services.ts";
 import type { Connection, ConnectionHandler } from "./transport/connection.ts";
 import type { Tunnel } from "./tunnel.ts";
+import type { UpstreamRuntime } from "./upstream-runtime.ts";
 
 /** Who reads what a client sends: an exchange, or the tunnel it became. */
 export interface RequestReader {
@@ -340,12 +341,12 @@ export class ClientSession implements ConnectionHandler {
     return parseDeadline(head.deadline) ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Finds out where the client of a request is, as far as the listener is told to. */
-  locate(head: RequestHead): void {
+  /** Finds out where the client of a request is, where its upstream asks for that and the listener is told to. */
+  locate(head: RequestHead, { asksForPosition }: UpstreamRuntime): void {
     const { positions } = this.listener;
     if (positions === undefined) return;
-    head.position = positions.locate(head, this.#trusted);
-    this.services.stripe.positionFrom(positions.source);
+    head.position = asksForPosition ? positions.locate(head, this.#trusted) : undefined;
+    if (asksForPosition) this.services.stripe.positionFrom(positions.source);
   }
 
   /** Whether the client came by TLS, as far as is known: it ends in front of Spillway. */

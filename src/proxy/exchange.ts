@@ -171,7 +171,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
       session.limitExchange(limitMs);
       this.deadlineMs = this.startedMs + limitMs;
     }
-    session.locate(head);
+    session.locate(head, upstream);
     const dispatch = new Dispatch(upstream.upstream, head, {
       owner: this,
       priority: priorityOf(route.priority, head),

@@ -62,6 +62,7 @@ export class UpstreamRuntime {
   readonly #timer: Timer;
   readonly #told = new Map<Backend, BackendCondition>();
   #evictionsTold = 0;
+  #asksForPosition: boolean;
 
   /** `slots` are the rows of its backends in shared counters, in order. */
   constructor(
@@ -74,6 +75,7 @@ export class UpstreamRuntime {
     const { services } = context;
     this.index = index;
     this.settings = settings;
+    this.#asksForPosition = settings.balance.policy === "nearest";
     this.#services = services;
     // The settings of a balancer are checked by its own description; the schema's type is wider.
     const makeBalancer = () => createBalancer(settings.balance as BalanceSettings, services.random);
@@ -129,7 +131,14 @@ export class UpstreamRuntime {
     const fallback = circuitBreaker === false ? undefined : circuitBreaker.fallback;
     if (fallback === undefined) return;
     const { upstream, respond } = fallback;
-    this.upstream.fallback = { upstream: upstream === undefined ? undefined : upstreamOf(upstream).upstream, respond };
+    const other = upstream === undefined ? undefined : upstreamOf(upstream);
+    this.upstream.fallback = { upstream: other?.upstream, respond };
+    if (other?.settings.balance.policy === "nearest") this.#asksForPosition = true;
+  }
+
+  /** Whether it matters where clients are. */
+  get asksForPosition(): boolean {
+    return this.#asksForPosition;
   }
 
   /** Gauges that follow from the policy, for the metrics. */
