@@ -15,6 +15,7 @@ import { AccessLog } from "./access-log.ts";
 import { BackendBoard } from "./backend-board.ts";
 import type { DataPlaneParts, DataPlanes } from "./data-planes.ts";
 import { countDroppedLines } from "./dropped-lines.ts";
+import { GeoipFiles } from "./geoip.ts";
 import { type Check, checkBackend } from "./health/check.ts";
 import { HealthMonitor } from "./health/monitor.ts";
 import type { Log } from "./log.ts";
@@ -48,8 +49,7 @@ export class Spillway implements AsyncDisposable {
   readonly #counts: SharedCounts;
   readonly #board: BackendBoard;
   readonly #accessLog: AccessLog | undefined;
-  /** Databases that could be read, by their path in the configuration. */
-  readonly #geoip = new Map<string, SharedArrayBuffer>();
+  readonly #geoip: GeoipFiles;
   readonly #sessions: SessionHub;
   readonly #planes: DataPlanes;
   readonly #health: HealthMonitor;
@@ -64,6 +64,7 @@ export class Spillway implements AsyncDisposable {
     memory: SharedMemory,
     accessLog: AccessLog | undefined,
     stores: ReadonlyMap<string, SharedStore>,
+    geoip: GeoipFiles,
   ) {
     const { clock, log } = options;
     const backends = assignSlots(settings);
@@ -74,6 +75,7 @@ export class Spillway implements AsyncDisposable {
     this.#counts = new SharedCounts(memory.counts);
     this.#board = new BackendBoard(backends, options.workers, this.#startedAt);
     this.#accessLog = accessLog;
+    this.#geoip = geoip;
     this.#sessions = new SessionHub({
       stores,
       answers: {
@@ -102,7 +104,7 @@ export class Spillway implements AsyncDisposable {
       sessions: this.#sessions,
       secret: randomBytes(32).toString("base64url"),
       sharedSessions: stores.size > 0,
-      geoip: this.#geoip,
+      geoip: geoip.databases,
     });
     this.#health = new HealthMonitor({
       backends: backends.flatMap(({ slot, upstreamName, id, settings: { endpoint } }) => {
@@ -125,15 +127,17 @@ export class Spillway implements AsyncDisposable {
   }
 
   /**
-   * Opens everything: access log, stores of sessions, listeners, admin server, in this order, and begins to check
-   * backends. A store that does not answer holds the start up for a second at most.
+   * Opens everything: GeoIP databases, stores of sessions, access log, listeners, admin server, in this order, and begins
+   * to check backends. A store that does not answer holds the start up for a second at most.
    * @throws ListenError or StartError when something cannot be had; nothing is left open then.
    */
   static async start(settings: Settings, options: SpillwayOptions): Promise<Spillway> {
     const memory = createMemory(settings, options.workers);
+    const geoip = await GeoipFiles.read(settings.listeners, options);
     const random = new SeededRandom(randomInt(2 ** 32));
     const stores = await openStores(settings.upstreams, { ...options, random });
-    const spillway = new Spillway(settings, options, memory, await openAccessLog(settings, memory, options), stores);
+    const accessLog = await openAccessLog(settings, memory, options);
+    const spillway = new Spillway(settings, options, memory, accessLog, stores, geoip);
     try {
       await spillway.#open();
     } catch (error) {
@@ -210,6 +214,7 @@ export class Spillway implements AsyncDisposable {
     this.#listeners = await this.#planes.start();
     this.#adminAddress = await this.#admin?.start();
     this.#health.start();
+    this.#geoip.watch((path, database) => this.#planes.setGeoip(path, database));
   }
 
   async #stop(deadlineMs: number): Promise<{ readonly cut: number }> {
@@ -220,6 +225,7 @@ export class Spillway implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#health.stop();
+    this.#geoip.close();
     await this.#planes.close();
     this.#sessions.close();
     await this.#admin?.stop();

@@ -24,8 +24,8 @@ interface PlaceRecord {
 export class GeoipDatabase {
   /** What its maker calls it, for example `GeoLite2-City`. */
   readonly type: string;
-  /** When it was made. */
-  readonly builtAt: Date;
+  /** When it was made, as far as it says so. */
+  readonly builtAt: Date | undefined;
   readonly #reader: Reader<Response>;
   readonly #ipVersion: number;
 
@@ -43,8 +43,8 @@ export class GeoipDatabase {
     const data = metadata.searchTreeSize;
     if (!(data >= 0 && data + SEPARATOR <= buffer.length)) throw new Error("a part of it is missing");
     if (buffer.subarray(data, data + SEPARATOR).some((byte) => byte !== 0)) throw new Error("it is damaged");
-    this.type = String(metadata.databaseType);
-    this.builtAt = metadata.buildEpoch;
+    this.type = typeof metadata.databaseType === "string" ? metadata.databaseType : "of an unknown type";
+    this.builtAt = Number.isNaN(metadata.buildEpoch.getTime()) ? undefined : metadata.buildEpoch;
     this.#ipVersion = metadata.ipVersion;
   }
 
