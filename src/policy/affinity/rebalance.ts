@@ -25,7 +25,8 @@ const PATIENCE_MS = 10_000;
  * the weight of `a`, the fair share of `a` is 13.3; it gives up 26, until it has no more than one too many.
  *
  * 1. At the growth each backend is told how many it has too many: that is the most it gives up, wherever the clients
- *    go. Some come back to where they were (their session is there), some late, and no client is closed in circles.
+ *    go. Some come back late, some to where they were, since their session is there or the balancer goes by weight
+ *    alone: nobody is closed in circles, and no more are than would have to move.
  * 2. Of the backends that still have more than their fair share by more than one, that with the most too many is next.
  *    It never gets below its share: others may have left on their own meanwhile.
  * 3. Closings are planned at `rate` and each is put off by up to `jitter`; and however they come to fall, no second sees
@@ -57,7 +58,8 @@ export class Rebalance<B> {
   #planned: number[] = [];
   /** The place in time of the next one to plan, before its jitter. */
   #placeMs = 0;
-  #lastGivenMs = 0;
+  /** Since when no tunnel could be closed; Infinity: the last one could. */
+  #fruitlessSinceMs = Number.POSITIVE_INFINITY;
   #wakeAtMs = Number.POSITIVE_INFINITY;
 
   constructor({ rate, jitter }: RebalanceOptions, random: Random) {
@@ -86,7 +88,7 @@ export class Rebalance<B> {
       if (tooMany > 0) this.#excess.set(backend, tooMany);
     }
     if (this.#excess.size === 0) return this.#end();
-    this.#lastGivenMs = now;
+    this.#fruitlessSinceMs = Number.POSITIVE_INFINITY;
     if (!running) this.#planFrom(now);
   }
 
@@ -108,10 +110,11 @@ export class Rebalance<B> {
       const rests = this.#restsUntilMs.get(load.backend) ?? now;
       const tooMany = load.tunnels - fairShare(total, load.share, shares);
       if (rests > now) {
+        this.#fruitlessSinceMs = Math.min(this.#fruitlessSinceMs, now);
         againMs = Math.min(againMs, rests);
       } else if (tooMany <= 1) {
         // Others start slowly. That ends, so nobody has to lose patience.
-        this.#lastGivenMs = now;
+        this.#fruitlessSinceMs = Number.POSITIVE_INFINITY;
         againMs = Math.min(againMs, now + LOOK_AGAIN_MS);
       } else if (tooMany > mostTooMany) {
         most = load;
@@ -119,7 +122,7 @@ export class Rebalance<B> {
       }
     }
     if (most !== undefined) return most.backend;
-    if (againMs === Number.POSITIVE_INFINITY || now - this.#lastGivenMs >= PATIENCE_MS) this.#end();
+    if (againMs === Number.POSITIVE_INFINITY || now - this.#fruitlessSinceMs >= PATIENCE_MS) this.#end();
     else this.#planFrom(againMs);
     return undefined;
   }
@@ -131,7 +134,7 @@ export class Rebalance<B> {
     else this.#excess.delete(backend);
     this.#closedMs[this.#oldest] = now;
     this.#oldest = (this.#oldest + 1) % this.#most;
-    this.#lastGivenMs = now;
+    this.#fruitlessSinceMs = Number.POSITIVE_INFINITY;
     this.#planned.shift();
     if (this.#excess.size === 0) this.#end();
     else this.#plan();
