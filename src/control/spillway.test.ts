@@ -18,7 +18,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-async function start(more: Partial<SettingsInput> = {}, failure?: ListenError) {
+async function start(more: Partial<SettingsInput> = {}, failure?: ListenError, workers = 1) {
   const settings: Settings = settingsOf(more);
   const clock = new VirtualClock(1_700_000_000_000);
   const entries: { level: string; code: string }[] = [];
@@ -28,7 +28,7 @@ async function start(more: Partial<SettingsInput> = {}, failure?: ListenError) {
     version: "1.2.3",
     log: { write: (level, code) => entries.push({ level, code }), flush: () => {} },
     clock,
-    workers: 1,
+    workers,
     check: async () => answers.result,
     makeDataPlanes: (parts) =>
       new EmbeddedPlane({
@@ -134,6 +134,51 @@ test("the admin server answers with its data, and says draining while it drains"
   plane.endDrain(4);
   expect(await stopped).toEqual({ cut: 4 });
   await expect(get("/readyz")).rejects.toThrow();
+});
+
+test("what workers ask and say of sessions is answered after the question, and counted", async () => {
+  const upstreams = { web: { backends: ["http://127.0.0.1:9001"], affinity: "client-ip" as const } };
+  const { spillway, plane } = await start({ upstreams }, undefined, 2);
+  const { events, sharedSessions } = plane.init;
+  expect(sharedSessions).toBe(true);
+  expect(spillway.sessionStores()).toEqual([{ upstream: "web", kind: "memory", url: "", up: true }]);
+  events.sessionPlaced("web", "s", "127.0.0.1:9001", undefined, 3_600_000);
+  events.sessionPlaced("web", "s", "127.0.0.1:9002", undefined, 3_600_000);
+  events.sessionWanted(7, "web", "s");
+  expect(plane.told).toEqual([]);
+  await turn();
+  expect(plane.told).toEqual(["web s is at 127.0.0.1:9001", "session 7 127.0.0.1:9001"]);
+  expect(spillway.metrics().sessionStore).toMatchObject({ asked: { find: 1, place: 2 }, failures: 0 });
+  plane.endDrain(0);
+});
+
+test("one worker that has its sessions for itself shares them with nobody", async () => {
+  const upstreams = { web: { backends: ["http://127.0.0.1:9001"], affinity: "client-ip" as const } };
+  const { spillway, plane } = await start({ upstreams });
+  expect(plane.init.sharedSessions).toBe(false);
+  expect(spillway.sessionStores()).toEqual([]);
+  plane.endDrain(0);
+});
+
+test("a Redis that is not there holds nothing up: questions have failed, and the log says why once", async () => {
+  const gone = createServer();
+  await new Promise<void>((resolve) => gone.listen(0, "127.0.0.1", resolve));
+  const { port } = gone.address() as { port: number };
+  await new Promise((resolve) => gone.close(resolve));
+  const affinity = { "client-ip": true as const, store: `redis://:secret@127.0.0.1:${port}` };
+  const { spillway, plane, entries } = await start({ upstreams: { web: { backends: ["http://b:1"], affinity } } });
+  expect(plane.init.sharedSessions).toBe(true);
+  plane.init.events.sessionWanted(1, "web", "s");
+  await turn();
+  expect(plane.told).toEqual(["session 1 failed"]);
+  expect(spillway.metrics().sessionStore.failures).toBe(1);
+  expect(spillway.sessionStores()).toEqual([
+    { upstream: "web", kind: "redis", url: `redis://127.0.0.1:${port}`, up: false },
+  ]);
+  expect(entries.map(({ code }) => code)).toEqual(["session_store_down"]);
+  const stopped = spillway.stop();
+  plane.endDrain(0);
+  await stopped;
 });
 
 test("the deadline of a drain is the longest of the listeners", async () => {
