@@ -1,5 +1,11 @@
 import type { Settings } from "../config/settings.ts";
-import type { BackendCondition, BoundAddress, DataPlaneInspection } from "../proxy/data-plane-api.ts";
+import type {
+  BackendCondition,
+  BoundAddress,
+  DataPlaneInspection,
+  RequestDescription,
+  RequestExplanation,
+} from "../proxy/data-plane-api.ts";
 import type { Clock } from "../time/clock.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { Log } from "./log.ts";
@@ -66,6 +72,8 @@ export interface DataPlanes {
   drain(deadlineMs: number): Promise<{ readonly cut: number }>;
   /** What each of those that run has open. */
   inspect(): Promise<readonly DataPlaneInspection[]>;
+  /** As `DataPlane.explain`, asked of one that runs; undefined also where none answers soon. */
+  explain(request: RequestDescription): Promise<RequestExplanation | undefined>;
   /** Ends everything at once. */
   close(): Promise<void>;
 }

@@ -2,7 +2,14 @@ import { randomInt } from "node:crypto";
 import { SharedCounts } from "../metrics/shared-counts.ts";
 import { Stripe } from "../metrics/stripe.ts";
 import { SeededRandom } from "../policy/model/random.ts";
-import type { BoundAddress, DataPlane, DataPlaneInit, DataPlaneInspection } from "../proxy/data-plane-api.ts";
+import type {
+  BoundAddress,
+  DataPlane,
+  DataPlaneInit,
+  DataPlaneInspection,
+  RequestDescription,
+  RequestExplanation,
+} from "../proxy/data-plane-api.ts";
 import { removeStaleSocket } from "../proxy/transport/stale-socket.ts";
 import { AccessLogBatch } from "./access-log-batch.ts";
 import type { DataPlaneParts, DataPlanes } from "./data-planes.ts";
@@ -101,6 +108,10 @@ export class EmbeddedPlane implements DataPlanes {
 
   async inspect(): Promise<readonly DataPlaneInspection[]> {
     return this.#plane === undefined ? [] : [this.#plane.inspect()];
+  }
+
+  async explain(request: RequestDescription): Promise<RequestExplanation | undefined> {
+    return this.#plane?.explain(request);
   }
 
   async close(): Promise<void> {

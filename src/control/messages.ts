@@ -6,6 +6,8 @@ import type {
   DataPlaneInspection,
   LogFields,
   LogLevel,
+  RequestDescription,
+  RequestExplanation,
 } from "../proxy/data-plane-api.ts";
 
 /*
@@ -59,6 +61,7 @@ export type ToWorker =
   | { readonly type: "sessionCorrected"; readonly upstream: string; readonly key: string; readonly address: string }
   | { readonly type: "geoip"; readonly path: string; readonly database: SharedArrayBuffer }
   | { readonly type: "inspect" }
+  | { readonly type: "explain"; readonly id: number; readonly request: RequestDescription }
   | { readonly type: "drain"; readonly deadlineMs: number };
 
 /** From a worker to the control plane. */
@@ -87,4 +90,9 @@ export type FromWorker =
       readonly ttlMs: number;
     }
   | { readonly type: "inspected"; readonly inspection: DataPlaneInspection }
+  | {
+      readonly type: "explained";
+      readonly id: number;
+      readonly explanation: RequestExplanation | undefined;
+    }
   | { readonly type: "drained"; readonly cut: number };

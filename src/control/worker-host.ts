@@ -114,6 +114,9 @@ function obey(plane: DataPlane, port: ControlPort, accessLog: AccessLogBatch): v
       case "inspect":
         port.post({ type: "inspected", inspection: plane.inspect() });
         break;
+      case "explain":
+        port.post({ type: "explained", id: message.id, explanation: plane.explain(message.request) });
+        break;
       case "drain":
         void plane.drain(message.deadlineMs).then(({ cut }) => {
           accessLog.flush();

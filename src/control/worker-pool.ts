@@ -2,7 +2,12 @@ import type { Settings } from "../config/settings.ts";
 import { formatAddress } from "../config/values.ts";
 import { SharedCounts } from "../metrics/shared-counts.ts";
 import { Stripe } from "../metrics/stripe.ts";
-import type { BoundAddress, DataPlaneInspection } from "../proxy/data-plane-api.ts";
+import type {
+  BoundAddress,
+  DataPlaneInspection,
+  RequestDescription,
+  RequestExplanation,
+} from "../proxy/data-plane-api.ts";
 import { removeStaleSocket } from "../proxy/transport/stale-socket.ts";
 import type { DataPlaneParts, DataPlanes } from "./data-planes.ts";
 import { type HeldAddress, holdAddress } from "./hold-address.ts";
@@ -88,6 +93,10 @@ export class WorkerPool implements DataPlanes, SeatOwner {
   async inspect(): Promise<readonly DataPlaneInspection[]> {
     const inspections = await Promise.all(this.#seats.map((seat) => seat.inspect()));
     return inspections.filter((inspection) => inspection !== undefined);
+  }
+
+  async explain(request: RequestDescription): Promise<RequestExplanation | undefined> {
+    return this.#seats.find((seat) => seat.listening)?.explain(request);
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,10 @@
-import { type BoundAddress, type DataPlaneInspection, ListenError } from "../proxy/data-plane-api.ts";
+import {
+  type BoundAddress,
+  type DataPlaneInspection,
+  ListenError,
+  type RequestDescription,
+  type RequestExplanation,
+} from "../proxy/data-plane-api.ts";
 import type { Clock, Timer } from "../time/clock.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 import type { ThreadEnd, ThreadEvents, WorkerThread } from "./worker-thread.ts";
@@ -9,6 +15,8 @@ const LONGEST_WAIT_MS = 10_000;
 const STABLE_AFTER_MS = 60_000;
 /** How long after the end of a drain a worker may stay silent before it counts as stuck. */
 const DRAIN_GRACE_MS = 2_000;
+/** How long a worker may take to explain a request. It may be busy, but who asks does not wait for ever. */
+const EXPLAIN_MS = 2_000;
 
 /** What a seat asks of, and tells, the pool it belongs to. */
 export interface SeatOwner {
@@ -39,6 +47,8 @@ export class WorkerSeat {
   #ending = false;
   #drained: ((cut: number) => void) | undefined;
   #drain: Promise<number> | undefined;
+  #explanations = 0;
+  readonly #explained = new Map<number, (explanation: RequestExplanation | undefined) => void>();
   #inspected: ((inspection: DataPlaneInspection | undefined) => void)[] = [];
 
   constructor(worker: number, clock: Clock, owner: SeatOwner) {
@@ -90,6 +100,21 @@ export class WorkerSeat {
     });
   }
 
+  /** What would become of a request; undefined where there is no such listener, or no worker that answers. */
+  explain(request: RequestDescription): Promise<RequestExplanation | undefined> {
+    const id = this.#explanations++;
+    return new Promise((resolve) => {
+      const late = this.#clock.timer(() => this.#explained.get(id)?.(undefined));
+      late.set(EXPLAIN_MS);
+      this.#explained.set(id, (explanation) => {
+        late.clear();
+        this.#explained.delete(id);
+        resolve(explanation);
+      });
+      this.post({ type: "explain", id, request });
+    });
+  }
+
   /** Ends the thread at once. */
   async close(): Promise<void> {
     this.#end();
@@ -136,6 +161,9 @@ export class WorkerSeat {
       case "inspected":
         this.#inspected.shift()?.(message.inspection);
         break;
+      case "explained":
+        this.#explained.get(message.id)?.(message.explanation);
+        break;
       default:
         this.#owner.heard(this.worker, message);
     }
@@ -146,6 +174,7 @@ export class WorkerSeat {
     this.#thread = undefined;
     this.#listening = false;
     for (const answer of this.#inspected.splice(0)) answer(undefined);
+    for (const answer of [...this.#explained.values()]) answer(undefined);
     const dyingInDrain = this.#drained !== undefined;
     this.#drained?.(0);
     if (!carriedTraffic || (this.#ending && !dyingInDrain)) return;

@@ -3,6 +3,9 @@ import type { Stripe } from "../metrics/stripe.ts";
 import type { BackendCounts } from "../policy/model/backend.ts";
 import type { Random } from "../policy/model/random.ts";
 import type { Clock } from "../time/clock.ts";
+import type { RequestExplanation } from "./explanation.ts";
+
+export type { RequestExplanation } from "./explanation.ts";
 
 /** Levels of what an operator reads. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -77,7 +80,7 @@ export interface DataPlaneEvents {
   sessionPlaced(upstream: string, key: string, address: string, instead: string | undefined, ttlMs: number): void;
 }
 
-/** What a data plane says of a request that nobody has sent. */
+/** A request that nobody has sent, for a data plane to say what would become of it. */
 export interface RequestDescription {
   /** Index of the listener in the configuration. */
   readonly listener: number;
@@ -141,6 +144,8 @@ export interface DataPlane {
   sessionCorrected(upstream: string, key: string, address: string): void;
   /** A database at this path in the configuration has been read anew. */
   setGeoip(path: string, database: SharedArrayBuffer): void;
+  /** What would become of a request that nobody has sent; undefined: there is no such listener. Changes nothing. */
+  explain(request: RequestDescription): RequestExplanation | undefined;
   /** For status and tests. */
   inspect(): DataPlaneInspection;
 }

@@ -10,7 +10,10 @@ import {
   type DataPlaneInit,
   type DataPlaneInspection,
   ListenError,
+  type RequestDescription,
+  type RequestExplanation,
 } from "./data-plane-api.ts";
+import { explainRequest } from "./explain.ts";
 import { Listener } from "./listener.ts";
 import { RequestIds } from "./request-ids.ts";
 import { dateSource, type Services } from "./services.ts";
@@ -201,6 +204,20 @@ class NetDataPlane implements DataPlane {
     this.#sockets = [];
     for (const listener of this.#listeners) listener.abort();
     for (const upstream of this.#upstreams) upstream.close();
+  }
+
+  explain(request: RequestDescription): RequestExplanation | undefined {
+    const listener = this.#listeners[request.listener];
+    if (listener === undefined) return undefined;
+    const { clock, upstreams, events } = this.#services;
+    const address = formatAddress(this.#init.settings.listeners[request.listener]!.listen);
+    try {
+      return explainRequest(listener, request, { address, upstreams, wallMs: clock.wallTime(), now: clock.now() });
+    } catch (error) {
+      // Whatever is wrong with it, no traffic has to suffer.
+      events.log("error", "fault", `a request could not be explained: ${String(error)}`);
+      return undefined;
+    }
   }
 
   inspect(): DataPlaneInspection {

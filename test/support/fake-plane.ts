@@ -1,5 +1,6 @@
 import { settingsSchema } from "../../src/config/schema.ts";
 import type { Settings, SettingsInput } from "../../src/config/settings.ts";
+import { formatAddress } from "../../src/config/values.ts";
 import type { SharedMemory, WorkerData } from "../../src/control/messages.ts";
 import { createCounts, createLayout, createMetricsMemory } from "../../src/metrics/index.ts";
 import {
@@ -8,6 +9,8 @@ import {
   type DataPlaneInit,
   type DataPlaneInspection,
   ListenError,
+  type RequestDescription,
+  type RequestExplanation,
 } from "../../src/proxy/data-plane-api.ts";
 import { affinityRows, assignSlots } from "../../src/proxy/slots.ts";
 
@@ -72,6 +75,17 @@ export class FakePlane implements DataPlane {
 
   close(): void {
     this.told.push("close");
+  }
+
+  explain({ listener, method, host, target, client }: RequestDescription): RequestExplanation | undefined {
+    const settings = this.init.settings.listeners[listener];
+    if (settings === undefined) return undefined;
+    const route = settings.routes[0]?.name;
+    return {
+      ...{ listener: formatAddress(settings.listen), method, host, target, client, route },
+      ...{ trusted: false, position: undefined, positionFrom: "none", forwardedTarget: target },
+      ...{ routes: [], rateLimit: undefined, answer: undefined, upstreams: [] },
+    };
   }
 
   inspect(): DataPlaneInspection {

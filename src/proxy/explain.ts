@@ -1,0 +1,169 @@
+import type { UpstreamSettings } from "../config/settings.ts";
+import { keySource } from "../policy/balance/key.ts";
+import type { PickRequest } from "../policy/model/request.ts";
+import { networkOf } from "../policy/resilience/client-network.ts";
+import { explainRoute } from "../policy/route/explain.ts";
+import type { Route } from "../policy/route/route.ts";
+import type { RouteTable } from "../policy/route/table.ts";
+import { explainPick, type PickExplanation } from "../policy/upstream/explain.ts";
+import type { Upstream } from "../policy/upstream/upstream.ts";
+import type { KnownNames } from "../wire/fields.ts";
+import { REFUSALS, type Refusal } from "../wire/refusal.ts";
+import { RequestHead, type RequestLimits } from "../wire/request-head.ts";
+import type { ClientPositions } from "./client-position.ts";
+import type { RequestDescription } from "./data-plane-api.ts";
+import type { LimitExplanation, RequestExplanation, ShareExplanation } from "./explanation.ts";
+import { clientOf, type Trust } from "./forwarding.ts";
+
+/** What an explanation has to know of a listener. */
+export interface ExplainedListener extends Trust {
+  readonly limits: RequestLimits;
+  readonly fieldNames: KnownNames;
+  readonly positions: ClientPositions | undefined;
+  readonly routes: RouteTable<ExplainedUpstream>;
+}
+
+/** What an explanation has to know of an upstream. */
+export interface ExplainedUpstream {
+  readonly upstream: Upstream;
+  readonly settings: UpstreamSettings;
+}
+
+/** When, and among which upstreams. */
+export interface ExplainedWorld {
+  /** Address of the listener, for people. */
+  readonly address: string;
+  /** All there are: a fallback may lead to any. */
+  readonly upstreams: ReadonlyMap<Upstream, ExplainedUpstream>;
+  /** Time of day, milliseconds since the Unix epoch. */
+  readonly wallMs: number;
+  readonly now: number;
+}
+
+/**
+ * What would become of a request: which route takes it, who its client is and where, and what each upstream that may
+ * get it would do. It is read as if it had come over the wire, and nothing is sent, counted or remembered.
+ */
+export function explainRequest(
+  listener: ExplainedListener,
+  request: RequestDescription,
+  world: ExplainedWorld,
+): RequestExplanation {
+  const head = new RequestHead(listener.limits, listener.fieldNames);
+  const refusal = read(head, request);
+  const trusted = listener.trusts(request.client);
+  const known = {
+    listener: world.address,
+    method: request.method,
+    host: request.host.toLowerCase(),
+    target: request.target,
+    client: request.client,
+    trusted,
+    position: undefined,
+    positionFrom: "none",
+    routes: [],
+    route: undefined,
+    forwardedTarget: undefined,
+    rateLimit: undefined,
+    answer: undefined,
+    upstreams: [],
+  } as const satisfies RequestExplanation;
+  if (refusal !== undefined) return { ...known, answer: { status: refusal.status, reason: refusal.code } };
+
+  head.client = trusted ? clientOf(head, request.client, listener) : request.client;
+  head.position = listener.positions?.locate(head, trusted);
+  const { routes, taken, target } = explainRoute(listener.routes, head);
+  return {
+    ...known,
+    method: head.method,
+    host: head.host,
+    target: head.target,
+    client: head.client,
+    position: head.position,
+    positionFrom: listener.positions?.source ?? "none",
+    routes: routes.map(({ route, verdict, because }) => ({ name: route.name, verdict, because })),
+    route: taken?.name,
+    ...(taken === undefined
+      ? { answer: { status: 404, reason: "no-route" } }
+      : explainTaken(taken, target, head, world)),
+  };
+}
+
+/** Reads the request from bytes; answers with why it is refused. */
+function read(head: RequestHead, { method, target, host, headers }: RequestDescription): Refusal | undefined {
+  const lines = [
+    `${method} ${target} HTTP/1.1`,
+    `host: ${host}`,
+    ...headers.map(([name, value]) => `${name}: ${value}`),
+  ];
+  // One of them that holds the end of a line is two.
+  if (lines.some((line) => /[\r\n]/.test(line))) return REFUSALS.lineEnd;
+  const bytes = Buffer.from(`${lines.join("\r\n")}\r\n\r\n`);
+  return head.parse(bytes, 0, bytes.length) < 0 ? (head.refusal ?? REFUSALS.requestLine) : undefined;
+}
+
+type Taken = Pick<RequestExplanation, "forwardedTarget" | "rateLimit" | "answer" | "upstreams">;
+
+function explainTaken(
+  route: Route<ExplainedUpstream>,
+  target: string | undefined,
+  request: PickRequest,
+  world: ExplainedWorld,
+): Taken {
+  const { action } = route;
+  const rateLimit = limitOf(route, request);
+  const own = { forwardedTarget: undefined, rateLimit, upstreams: [] };
+  if (target === undefined) return { ...own, answer: { status: 400, reason: "path-leaves-prefix" } };
+  if (action.kind === "redirect" || action.kind === "respond") {
+    return { ...own, answer: { status: action.status, reason: action.kind } };
+  }
+  const shares =
+    action.kind === "upstream"
+      ? [{ upstream: action.upstream, share: 1 }]
+      : action.shares.map(({ upstream, weight }) => ({ upstream, share: weight / action.totalWeight }));
+  return {
+    forwardedTarget: target,
+    rateLimit,
+    answer: undefined,
+    upstreams: shares.map(({ upstream, share }) => explainShare(upstream, share, request, world)),
+  };
+}
+
+function limitOf({ rateLimit }: Route<unknown>, request: PickRequest): LimitExplanation | undefined {
+  if (rateLimit === false) return undefined;
+  const { key, rate, per, burst } = rateLimit;
+  const value = keySource(key)(request);
+  return { key, value: key === "client-ip" ? networkOf(value) : value, rate, perMs: per, burst };
+}
+
+function explainShare(
+  explained: ExplainedUpstream,
+  share: number,
+  request: PickRequest,
+  world: ExplainedWorld,
+): ShareExplanation {
+  const pick = pickOf(explained, request, world);
+  const { fallback } = explained.upstream;
+  if (fallback === undefined || !fallsBack(pick)) return { share, pick, fallback: undefined };
+  const other = fallback.upstream && world.upstreams.get(fallback.upstream);
+  const taker = other && pickOf(other, request, world);
+  const response = fallback.respond as { readonly status: number } | undefined;
+  // The response stands for the error that the other upstream would bring, too.
+  const responds = taker === undefined || fallsBack(taker) ? response?.status : undefined;
+  return { share, pick, fallback: { pick: taker, status: responds } };
+}
+
+function pickOf(
+  { upstream, settings }: ExplainedUpstream,
+  request: PickRequest,
+  world: ExplainedWorld,
+): PickExplanation {
+  const { affinity, balance } = settings;
+  const by = affinity === false ? undefined : affinity.by;
+  return explainPick(upstream, request, world.wallMs, world.now, { by, balance });
+}
+
+/** Whether nobody can be tried, for which a fallback stands in. */
+function fallsBack({ choice }: PickExplanation): boolean {
+  return choice.kind === "answer" && (choice.reason === "no-backend" || choice.reason === "circuit-open");
+}
