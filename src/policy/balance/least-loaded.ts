@@ -45,18 +45,20 @@ export class LeastLoaded extends SmoothRotation {
   #find(): void {
     const { slots } = this;
     let least: Slot | undefined;
-    this.#first = -1;
-    this.#tied = false;
+    let first = -1;
+    let tied = false;
     for (let i = 0; i < slots.length; i++) {
       const slot = slots[i]!;
       if (slot.load === Infinity) continue;
       const difference = least === undefined ? -1 : slot.load * least.weight - least.load * slot.weight;
       if (difference < 0) {
         least = slot;
-        this.#first = i;
-        this.#tied = false;
-      } else if (difference === 0) this.#tied = true;
+        first = i;
+        tied = false;
+      } else if (difference === 0) tied = true;
     }
+    this.#first = first;
+    this.#tied = tied;
   }
 }
 

@@ -210,6 +210,15 @@ describe("near and far", () => {
     expect(over(backends, { maxKm: 500 }).pick(busan, 0)?.id).toBe("unknown");
   });
 
+  test("while all whose position is known are away, the others are picked by least connections", () => {
+    const backends = backendsOf({ away: { at: sites.seoul! }, a: {}, b: {} });
+    const balancer = over(backends, { fallback: new RoundRobin() });
+    balancer.update(backends.slice(1), backends);
+    backends[1]!.take();
+    backends[1]!.take();
+    expect(takeNames(balancer, busan, 2)).toBe("b b");
+  });
+
   test("among those whose positions are not known the order of the regions counts", () => {
     const backends = backendsOf({ c: { region: "west" }, b: { region: "east" }, a: { at: sites.seoul!, limit: 1 } });
     expect(takeNames(over(backends, { regions: ["east"] }), busan, 3)).toBe("a b b");
@@ -302,6 +311,11 @@ describe("without positions", () => {
     const balancer = over(regions(), init);
     expect(takeNames(balancer, nowhere, 5)).toBe("seoul1 seoul2 frankfurt tokyo nowhere");
     expect(["seoul1", "seoul2"]).toContain(balancer.pick(nowhere, 0)?.id);
+  });
+
+  test("regions are not brought together by withinKm", () => {
+    const balancer = over(regions(), { ...init, withinKm: 20_015 });
+    expect(takeNames(balancer, nowhere, 5)).toBe("seoul1 seoul2 frankfurt tokyo nowhere");
   });
 
   test("a backend without a region is in none, and an own region of none is none", () => {
