@@ -104,19 +104,21 @@ export class Tunnel implements RequestReader, ResponseReader, MovableTunnel {
   }
 
   requestBytes(bytes: Buffer, from: number, to: number): number {
-    if (!this.#closing) this.#backend.expectWithin(this.#silenceMs);
-    if (this.#siblings !== undefined) this.#passes(this.#framesUp, bytes, from, to);
+    if (this.#siblings === undefined) this.#backend.expectWithin(this.#silenceMs);
+    else this.#follow(this.#framesUp, bytes, from, to);
     return this.#up.feed(bytes, from, to);
   }
 
   responseBytes(bytes: Buffer, from: number, to: number): void {
-    if (this.#closing) return;
-    if (this.#siblings !== undefined) this.#passes(this.#framesDown, bytes, from, to);
-    this.#backend.expectWithin(this.#silenceMs);
+    if (this.#siblings === undefined) this.#backend.expectWithin(this.#silenceMs);
+    else if (this.#closing) return;
+    else this.#follow(this.#framesDown, bytes, from, to);
     this.#down.feed(bytes, from, to);
   }
 
-  #passes(frames: WebSocketFrames | undefined, bytes: Buffer, from: number, to: number): void {
+  /** Where tunnels are rebalanced, for all that passes. Last words put nothing off. */
+  #follow(frames: WebSocketFrames | undefined, bytes: Buffer, from: number, to: number): void {
+    if (!this.#closing) this.#backend.expectWithin(this.#silenceMs);
     this.lastActiveMs = this.#services.clock.now();
     frames?.feed(bytes, from, to);
   }
