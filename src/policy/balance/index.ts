@@ -66,6 +66,7 @@ function withDefaults(
 }
 
 export { Backend, type BackendCounts, type BackendInit } from "../model/backend.ts";
+export { distanceKm } from "../model/great-circle.ts";
 export type { FailureReason, Outcome, TimeoutPhase } from "../model/outcome.ts";
 export type { Position } from "../model/position.ts";
 export type { Random } from "../model/random.ts";
@@ -77,7 +78,7 @@ export { IpHash } from "./ip-hash.ts";
 export { isKeyName, type KeyName, type KeySource, keyForms, keyMistake, keySource } from "./key.ts";
 export { LeastConnections } from "./least-connections.ts";
 export { murmur3 } from "./murmur3.ts";
-export { distanceKm, Nearest, type NearestInit } from "./nearest.ts";
+export { Nearest, type NearestInit } from "./nearest.ts";
 export { RandomChoice } from "./random.ts";
 export { RoundRobin } from "./round-robin.ts";
 export { WeightedRoundRobin } from "./weighted-round-robin.ts";

@@ -1,5 +1,5 @@
 import type { Backend } from "../model/backend.ts";
-import { haversine, haversineOfKm, distanceKm as kmBetween, kmOfHaversine, Place } from "../model/great-circle.ts";
+import { haversine, haversineOfKm, kmOfHaversine, Place } from "../model/great-circle.ts";
 import type { Outcome } from "../model/outcome.ts";
 import type { Position } from "../model/position.ts";
 import type { PickRequest } from "../model/request.ts";
@@ -178,12 +178,6 @@ export class Nearest implements Balancer {
     }
     return some;
   }
-}
-
-/** How far a backend is from `position`, in kilometres; undefined where one of the two is not known. */
-export function distanceKm(backend: Backend, position: Position | undefined): number | undefined {
-  if (backend.position === undefined || position === undefined) return undefined;
-  return kmBetween(backend.position, position);
 }
 
 /** For the registry. */
