@@ -156,7 +156,7 @@ describe.skipIf(typeof installation === "string")("sessions in a real Redis", ()
 
   test("a Redis that hangs costs five questions their time, then nothing; one question a second looks for it", async () => {
     const server = await redis();
-    const { store, find, place, codes } = await storeOf(server.url(), { timeoutMs: 50 });
+    const { store, find, place, codes } = await storeOf(server.url(), { timeoutMs: 200 });
     await place("s", "a:1");
     server.freeze();
     for (let n = 0; n < 5; n++) expect(await find("s")).toEqual(failed);
