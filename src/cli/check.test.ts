@@ -139,6 +139,78 @@ Upstream spare (weighted-round-robin, 1 backend)
   );
 });
 
+const sticky = join(directory, "sticky.yaml");
+writeFileSync(
+  sticky,
+  `listeners:
+  - listen: 127.0.0.1:8080
+    trustedProxies: [10.0.0.0/8]
+    clientPosition: { headers: { geo: Geolocation }, geoip: city.mmdb, default: { latitude: 52.5, longitude: 13.4 } }
+    routes:
+      - { match: { path: /a }, upstream: api }
+      - { match: { path: /b }, upstream: app }
+      - upstream: web
+  - { listen: ":8081", trustedProxies: [10.0.0.0/8], clientPosition: { headers: { latitude: a, longitude: b } }, upstream: web }
+upstreams:
+  web:
+    balance: { policy: nearest, region: seoul }
+    backends: [{ url: "http://a", location: { latitude: 37.5, longitude: 127, region: seoul } }, { url: "http://b", location: { latitude: 35.7, longitude: 139.7 } }]
+    affinity: { cookie: spillway, key: "a secret of 24 characters", strict: true }
+  api:
+    backends: [{ url: "http://c", location: { region: eu } }]
+    affinity: { learned: { cookie: SID }, ttl: 10m, store: "redis://shop:secret@10.0.0.9/1", rebalance: {} }
+  app:
+    balance: { policy: nearest, maxKm: 100, regions: [eu, us], fallback: random }
+    backends: [{ url: "http://d", location: { region: us } }, { url: "http://e", location: { region: eu } }]
+    affinity: header:X-Session
+`,
+);
+
+test("where clients and backends are, and what sessions go by, is explained too", async () => {
+  const { out, err } = await speak(["check", sticky]);
+  expect(err).toBe(`${sticky} is fine.\n`);
+  const about = /where clients|Upstream|connections|sessions|tunnels/;
+  expect(
+    out
+      .split("\n\nAdmin")[0]
+      ?.split("\n")
+      .filter((line) => about.test(line)),
+  ).toEqual([
+    "  where clients are: geolocation from trusted proxies, else city.mmdb, else 52.5, 13.4",
+    "  where clients are: a and b from trusted proxies",
+    "Upstream web (nearest, withinKm 0, maxKm unlimited, spillover true, region seoul, fallback weighted-round-robin, 2 backends)",
+    "  a:80  weight 1, 50 %  at most 256 connections, in seoul at 37.5, 127",
+    "  b:80  weight 1, 50 %  at most 256 connections, at 35.7, 139.7",
+    "  sessions: by the cookie spillway, until 1h without a request; answered 503 when the backend is lost",
+    "Upstream api (weighted-round-robin, 1 backend)",
+    "  c:80  weight 1, 100 %  at most 256 connections, in eu",
+    "  sessions: by the application's cookie SID, until 10m without a request, up to 100000 in each worker, shared through redis://shop:***@10.0.0.9/1; moved when the backend is lost",
+    "  when backends are added or come back: up to 10 tunnels a second are closed in each worker",
+    "Upstream app (nearest, withinKm 0, maxKm 100, spillover true, regions [eu, us], fallback random, 2 backends)",
+    "  d:80  weight 1, 50 %  at most 256 connections, in us",
+    "  e:80  weight 1, 50 %  at most 256 connections, in eu",
+    "  sessions: by header:x-session, until 1h without a request, up to 100000 in each worker; moved when the backend is lost",
+  ]);
+});
+
+test("no secret is printed, in words or as JSON", async () => {
+  const words = await speak(["check", sticky]);
+  const json = await speak(["check", sticky, "--json"]);
+  const request = await speak(["check", sticky, "--json", "--request", "/a"]);
+  for (const { exitCode, out, err } of [words, json, request]) {
+    expect(exitCode).toBe(0);
+    expect(out + err).not.toContain("secret");
+  }
+  expect(JSON.parse(json.out)).toMatchObject({
+    settings: {
+      upstreams: {
+        web: { affinity: { key: "***", store: false } },
+        api: { affinity: { store: { url: "redis://shop:***@10.0.0.9/1", timeout: 50 } } },
+      },
+    },
+  });
+});
+
 test("--json holds the settings with what is unlimited as the file would say it", async () => {
   const { exitCode, out } = await speak(["check", file, "--json"]);
   expect(exitCode).toBe(0);

@@ -1,6 +1,7 @@
 import { access } from "node:fs/promises";
 import { DEFAULT_FILES, loadConfig } from "../config/load.ts";
 import { formatMistake, type Mistake } from "../config/mistakes.ts";
+import { hideSecrets } from "../config/secrets.ts";
 import type { ListenerSettings, Settings } from "../config/settings.ts";
 import { formatAddress } from "../config/values.ts";
 import type { PickRequest } from "../policy/model/request.ts";
@@ -43,7 +44,8 @@ export default defineCommand({
       return 2;
     }
     if (request !== undefined) return explain(loaded.settings, request, options.json, terminal);
-    if (options.json) printJson(terminal, { ok: true, file, warnings: loaded.warnings, settings: loaded.settings });
+    if (options.json)
+      printJson(terminal, { ok: true, file, warnings: loaded.warnings, settings: hideSecrets(loaded.settings) });
     else terminal.out(settingsWords(loaded.settings, loaded.written));
     terminal.err(paint(terminal, "green", `${file} is fine.`).concat("\n"));
     return 0;

@@ -1,7 +1,11 @@
 import { defaultsTaken } from "../config/defaults.ts";
 import { formatKey } from "../config/mistakes.ts";
+import { hidePassword } from "../config/secrets.ts";
 import type {
+  AffinitySettings,
   BackendSettings,
+  BalanceSettings,
+  ClientPositionSettings,
   ListenerSettings,
   QueueSettings,
   RetrySettings,
@@ -10,6 +14,8 @@ import type {
   UpstreamSettings,
 } from "../config/settings.ts";
 import { formatAddress } from "../config/values.ts";
+import type { SessionSource } from "../policy/affinity/options.ts";
+import type { Position } from "../policy/model/position.ts";
 
 // A configuration in words: what `spillway check` prints.
 
@@ -24,14 +30,34 @@ export function settingsWords(settings: Settings, written: unknown): string {
   return `${sections.filter((section) => section !== "").join("\n\n")}\n`;
 }
 
-function listenerWords({ listen, routes, trustedProxies }: ListenerSettings): string {
+function listenerWords({ listen, routes, trustedProxies, clientPosition }: ListenerSettings): string {
   const trusted =
     trustedProxies.length === 0 ? "no proxy in front is believed" : `believes ${trustedProxies.join(", ")}`;
   const rows = routes.map((route) => [`  ${route.name}`, matchWords(route), `-> ${actionWords(route)}`]);
   const last = routes.some(({ match }) => Object.values(match).every((wanted) => wanted === undefined))
     ? []
     : ["  anything else: 404"];
-  return [`Listener ${formatAddress(listen)} (HTTP/1.1, ${trusted})`, ...columns(rows), ...last].join("\n");
+  return [
+    `Listener ${formatAddress(listen)} (HTTP/1.1, ${trusted})`,
+    ...columns(rows),
+    ...last,
+    ...clientPositionWords(clientPosition),
+  ].join("\n");
+}
+
+function clientPositionWords(clientPosition: ClientPositionSettings): string[] {
+  if (clientPosition === false) return [];
+  const { headers, geoip, default: standard } = clientPosition;
+  const sources: string[] = [];
+  if (headers?.kind === "pair") sources.push(`${headers.latitude} and ${headers.longitude} from trusted proxies`);
+  if (headers?.kind === "geo") sources.push(`${headers.name} from trusted proxies`);
+  if (geoip !== undefined) sources.push(geoip);
+  if (standard !== undefined) sources.push(positionWords(standard));
+  return [`  where clients are: ${sources.join(", else ")}`];
+}
+
+function positionWords({ latitude, longitude }: Position): string {
+  return `${latitude}, ${longitude}`;
 }
 
 function matchWords({ match }: RouteSettings): string {
@@ -84,12 +110,11 @@ function mainWords(action: RouteSettings["action"]): string {
 
 function upstreamWords(name: string, upstream: UpstreamSettings): string {
   const { balance, backends, healthCheck, pool, timeouts } = upstream;
-  const { policy, ...options } = balance;
-  const optionWords = Object.entries(options).map(([key, value]) => `, ${key} ${String(value)}`);
   const count = `${backends.length} ${backends.length === 1 ? "backend" : "backends"}`;
   return [
-    `Upstream ${name} (${policy}${optionWords.join("")}, ${count})`,
+    `Upstream ${name} (${balanceWords(balance)}, ${count})`,
     ...columns(backends.map((backend) => backendWords(backend, backends))),
+    ...affinityWords(upstream.affinity),
     `  health: ${healthWords(healthCheck)}`,
     `  when no backend has room: ${queueWords(pool.queue)}`,
     `  when an attempt fails: ${retryWords(upstream.retry)}`,
@@ -99,17 +124,52 @@ function upstreamWords(name: string, upstream: UpstreamSettings): string {
   ].join("\n");
 }
 
+function balanceWords({ policy, ...options }: BalanceSettings): string {
+  const words = Object.entries(options as Record<string, unknown>)
+    .filter(([, value]) => value !== "" && !(Array.isArray(value) && value.length === 0))
+    .map(([key, value]) => `, ${key} ${optionWords(value)}`);
+  return `${policy}${words.join("")}`;
+}
+
+function optionWords(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.join(", ")}]`;
+  return value === Number.POSITIVE_INFINITY ? "unlimited" : String(value);
+}
+
+function affinityWords(affinity: AffinitySettings): string[] {
+  if (affinity === false) return [];
+  const { by, ttl, maxSessions, strict, store, rebalance } = affinity;
+  const kept = by.kind === "cookie" ? "" : `, up to ${maxSessions} in each worker`;
+  const shared = store === false ? "" : `, shared through ${hidePassword(store.url)}`;
+  const lost = `${strict ? "answered 503" : "moved"} when the backend is lost`;
+  const words = [
+    `  sessions: by ${sourceWords(by)}, until ${timeWords(ttl)} without a request${kept}${shared}; ${lost}`,
+  ];
+  if (rebalance !== false)
+    words.push(
+      `  when backends are added or come back: up to ${rebalance.rate} tunnels a second are closed in each worker`,
+    );
+  return words;
+}
+
+function sourceWords(by: SessionSource): string {
+  if (by.kind === "cookie") return `the cookie ${by.cookie.name}`;
+  if (by.kind === "key") return by.key;
+  return `the application's ${by.from === "cookie" ? "cookie" : "field"} ${by.name}`;
+}
+
 function backendWords(backend: BackendSettings, backends: readonly BackendSettings[]): string[] {
-  const { id, address, weight, state, tier, maxConnections, maxRequests } = backend;
+  const { id, address, weight, state, tier, maxConnections, maxRequests, position, region } = backend;
   const beside = backends.filter((other) => other.state === "up" && other.tier === tier);
   const total = beside.reduce((sum, other) => sum + other.weight, 0);
   const share = `weight ${weight}, ${percent(total === 0 ? 0 : weight / total)}`;
   const traffic = tier === 0 ? share : `${share} of backup tier ${tier}`;
   const requests = maxRequests === Number.POSITIVE_INFINITY ? "" : `, ${maxRequests} exchanges`;
+  const place = `${region === "" ? "" : ` in ${region}`}${position === undefined ? "" : ` at ${positionWords(position)}`}`;
   return [
     `  ${id}${id === address ? "" : ` at ${address}`}`,
     state === "up" ? traffic : state === "drain" ? "draining" : "down",
-    `at most ${maxConnections} connections${requests}`,
+    `at most ${maxConnections} connections${requests}${place === "" ? "" : `,${place}`}`,
   ];
 }
 

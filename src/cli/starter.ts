@@ -20,7 +20,7 @@ listeners:
 
 upstreams:
   web:
-    balance: weighted-round-robin     # round-robin, least-connections, ip-hash, consistent-hash, random
+    balance: weighted-round-robin     # round-robin, least-connections, ip-hash, consistent-hash, nearest, random
     backends:
       - http://127.0.0.1:9001
       - { url: http://127.0.0.1:9002, weight: 2 }          # twice the share of the first
@@ -31,6 +31,7 @@ upstreams:
       timeout: 1s
       unhealthyAfter: 3
       healthyAfter: 1
+    # affinity: { learned: { cookie: SID } }               # sticky sessions by the application's own id; off by default
     # pool: { maxConnections: 256 }   # per backend; more exchanges wait
     # circuitBreaker: { errorThreshold: 50%, openFor: 5s }  # a backend that fails gets none for a time; off by default
     # retry: { attempts: 2, perTryTimeout: 5s }             # what is safe to send twice; on by default, \`false\` for off

@@ -61,7 +61,7 @@ const learned = z
   })
   .meta({ oneOf: [{ required: ["cookie"] }, { required: ["header"] }] });
 
-const clientIp = leaf<true, true>({ const: true }, (value) => {
+const clientIp = leaf<true, true>({ enum: [true] }, (value) => {
   if (value === true || value === "true") return true;
   return { code: "CONFIG_TYPE", wrong: `${describe(value)} says nothing here`, fix: "Write true, or leave it out" };
 });

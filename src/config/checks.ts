@@ -1,6 +1,8 @@
+import { checkAffinity, checkCookies } from "./affinity-checks.ts";
 import { standardAt } from "./defaults.ts";
 import { checkFallbacks, checkIsolation } from "./isolation-checks.ts";
 import type { Finding, KeyPath } from "./mistakes.ts";
+import { checkClientPosition, checkPlaces, checkPositions } from "./place-checks.ts";
 import { ACTIONS } from "./route-schema.ts";
 import { at } from "./schema-findings.ts";
 import { suggest } from "./suggest.ts";
@@ -38,6 +40,8 @@ export function checkTogether(data: unknown): Checked {
       fix: "Send a route to it, or remove it",
     });
   }
+  checkCookies(data, upstreams, checked);
+  checkPositions(data, upstreams, checked);
   checkAdmin(data, checked);
   return checked;
 }
@@ -95,6 +99,7 @@ function checkListeners(data: Block, checked: Checked, use: Use): void {
       checked.mistakes.push({ code: "CONFIG_ACTION", path, wrong, fix: "Write either routes or upstream" });
     } else if (listener.upstream !== undefined) use(listener.upstream, [...path, "upstream"]);
     checkForwarded(listener, path, checked);
+    checkClientPosition(listener, path, checked);
     checkRoutes(listener, path, checked, use);
   }
 }
@@ -266,6 +271,8 @@ function checkUpstream(name: string, upstream: unknown, checked: Checked): void 
   if (!isBlock(upstream)) return;
   checkHealth(upstream, path, mistakes);
   checkIsolation(upstream, path, checked);
+  checkAffinity(upstream, path, checked);
+  checkPlaces(upstream, path, checked);
   const fallback = at(upstream, ["circuitBreaker", "fallback"]);
   if (isBlock(fallback)) checkAnswer(fallback, [...path, "circuitBreaker", "fallback"], mistakes);
   if (!Array.isArray(upstream.backends)) return;

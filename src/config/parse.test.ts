@@ -33,6 +33,7 @@ test("what is left out takes the defaults of the design", () => {
     listen: { kind: "tcp", host: undefined, port: 8080 },
     protocol: "http",
     trustedProxies: [],
+    clientPosition: false,
     limits: {
       headBytes: 32_768,
       headFields: 100,
@@ -57,6 +58,7 @@ test("what is left out takes the defaults of the design", () => {
   expect(upstreams.web).toEqual({
     balance: { policy: "weighted-round-robin" },
     hostHeader: "keep",
+    affinity: false,
     backends: [
       {
         id: "10.0.0.1:3000",
@@ -67,6 +69,8 @@ test("what is left out takes the defaults of the design", () => {
         maxConnections: 256,
         maxRequests: Number.POSITIVE_INFINITY,
         tier: 0,
+        position: undefined,
+        region: "",
       },
     ],
     pool: {
@@ -294,6 +298,7 @@ const backends = fc.uniqueArray(backend, { minLength: 1, maxLength: 5 }).chain((
             state: fc.constantFrom("up", "drain", "down"),
             backup: fc.oneof(fc.boolean(), fc.integer({ min: 0, max: 9 })),
             maxRequests: fc.oneof(fc.integer({ min: 1, max: 1000 }), fc.constant("unlimited")),
+            location: fc.constantFrom({ region: "eu" }, { latitude: -1.5, longitude: 2, region: "eu" }),
           },
           { requiredKeys: ["url"] },
         ),
@@ -313,6 +318,8 @@ const upstream = fc
         "random",
         { policy: "consistent-hash", key: "header:x-user" },
         { policy: "ip-hash" },
+        "nearest",
+        { policy: "nearest", withinKm: 1.5, maxKm: "unlimited", spillover: false, regions: ["eu"], fallback: "random" },
       ),
       hostHeader: fc.constantFrom("keep", "backend", "shop.test:8080"),
       pool: optional({
@@ -345,6 +352,26 @@ const upstream = fc
       ),
       panicThreshold: fc.oneof(fc.constant(false), percent),
       throttle: fc.oneof(fc.constant(false), optional({ maxRefused: percent })),
+      affinity: fc.oneof(
+        fc.constantFrom(false, "client-ip", "cookie:a", "header:x-a", "query:sid"),
+        fc
+          .tuple(
+            fc.constantFrom(
+              { cookie: { name: "a", path: "/a", secure: true, sameSite: false } },
+              { learned: { cookie: "SID" } },
+              { header: "X-A" },
+              { "client-ip": true },
+            ),
+            optional({
+              ttl: duration,
+              maxSessions: fc.integer({ min: 1, max: 1000 }),
+              strict: fc.boolean(),
+              store: fc.constantFrom("memory", "redis://10.0.0.9", { url: "redis://10.0.0.9/1", timeout: "1s" }),
+              rebalance: fc.constantFrom(false, {}, { rate: 0.5 }),
+            }),
+          )
+          .map(([by, rest]) => ({ ...by, ...rest })),
+      ),
     }),
   )
   .map(([list, rest]) => ({ backends: list, ...rest }));
@@ -401,14 +428,22 @@ const config = fc
     web: upstream,
     api: upstream,
     routes: fc.array(route, { minLength: 1, maxLength: 5 }),
+    position: optional({
+      clientPosition: fc.constantFrom(
+        false,
+        { geoip: "city.mmdb" },
+        { headers: { geo: "geolocation" } },
+        { headers: { latitude: "x-a", longitude: "x-b" }, default: { latitude: 1, longitude: -0.5 } },
+      ),
+    }),
     rest: optional({
       workers: fc.oneof(fc.integer({ min: 1, max: 256 }), fc.constant("auto")),
       admin: fc.constantFrom(false, { listen: "127.0.0.1:9901" }),
       log: fc.constantFrom({ level: "debug" }, { access: { format: "json" } }),
     }),
   })
-  .map(({ web, api, routes, rest }) => ({
-    listeners: [{ listen: "127.0.0.1:8080", routes }],
+  .map(({ web, api, routes, position, rest }) => ({
+    listeners: [{ listen: "127.0.0.1:8080", routes, ...position }],
     upstreams: { web, api },
     ...rest,
   }));
@@ -488,6 +523,15 @@ test("no value in any place makes checking throw", () => {
     "upstreams.web.concurrencyLimit",
     "upstreams.web.panicThreshold",
     "upstreams.web.hedge",
+    "upstreams.web.affinity",
+    "upstreams.web.affinity.cookie",
+    "upstreams.web.affinity.cookie.name",
+    "upstreams.web.affinity.learned",
+    "upstreams.web.affinity.store",
+    "upstreams.web.backends.0.location",
+    "listeners.0.clientPosition",
+    "listeners.0.clientPosition.headers",
+    "listeners.0.clientPosition.headers.latitude",
   ];
   fc.assert(
     fc.property(config, fc.constantFrom(...paths), junk, (input, path, wrong) => {
