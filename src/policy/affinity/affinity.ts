@@ -94,7 +94,7 @@ export interface Affinity {
   setCookie(session: Session | undefined, backend: Backend, secure: boolean, wallMs: number): string;
   /** The store knows better. */
   correct(key: string, address: string, now: number): void;
-  /** Forgets what has ended. */
+  /** Forgets what has ended, or a part of it where that is much: `wakeAtMs` then stays in the past. */
   sweep(now: number): void;
 }
 

@@ -5,6 +5,8 @@ const NONE = -1;
 const FIRST_ROOM = 64;
 /** The store hears of a session that goes on when this part of its time to live has passed since it last did. */
 const RENEWAL = 0.1;
+/** A hundred thousand sessions that end at once would hold everything up for tens of milliseconds. */
+const SWEPT_AT_ONCE = 10_000;
 
 /**
  * Sessions by key: the address each belongs to, for as long as it is used. A session ends when it was not used for `ttl`
@@ -88,9 +90,9 @@ export class SessionTable implements AffinityFigures {
     this.#tellAt[slot] = now + this.#ttl * RENEWAL;
   }
 
-  /** Forgets the sessions that have ended. */
+  /** Forgets sessions that have ended, 10,000 at most: `wakeAtMs` says whether there are more. */
   sweep(now: number): void {
-    while (this.wakeAtMs <= now) this.#endsAt.remove(this.#endsAt.oldest);
+    for (let i = 0; i < SWEPT_AT_ONCE && this.wakeAtMs <= now; i++) this.#endsAt.remove(this.#endsAt.oldest);
   }
 
   #grow(): void {

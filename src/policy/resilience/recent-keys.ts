@@ -48,7 +48,7 @@ export class RecentKeys {
     return this.#size >= this.#max;
   }
 
-  /** The slot of the key not seen for longest, the next to go; -1 when there is none. Like `find`, but leaves it there. */
+  /** The slot of the key not seen for longest, the next to go; -1 when there is none. It is not seen by this. */
   get oldest(): number {
     return this.#oldest;
   }
