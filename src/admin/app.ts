@@ -1,6 +1,7 @@
 import { type Context, Hono } from "hono";
 import { PROMETHEUS_CONTENT_TYPE, type ProcessFacts, prometheusText } from "../metrics/prometheus.ts";
 import { reportText } from "../metrics/report.ts";
+import { describedRequest } from "./explain-query.ts";
 import { openApi } from "./openapi.ts";
 import { PAGE_POLICY, page } from "./page.ts";
 import type { AdminSource } from "./source.ts";
@@ -17,7 +18,7 @@ export function adminApp(source: AdminSource, failed: (error: Error) => void): H
     context.header("content-security-policy", PAGE_POLICY);
   });
 
-  const answers: Record<string, (context: Context) => Response> = {
+  const answers: Record<string, (context: Context) => Response | Promise<Response>> = {
     "/": (context) => context.html(page(source, Date.now())),
     "/metrics": (context) =>
       context.body(prometheusText(source.snapshot(), processFacts(source)), 200, {
@@ -30,6 +31,7 @@ export function adminApp(source: AdminSource, failed: (error: Error) => void): H
     },
     "/api/v1/status": (context) => context.json(statusDocument(source, Date.now())),
     "/api/v1/report": (context) => context.text(reportText(source.snapshot())),
+    "/api/v1/explain": (context) => explained(context, source),
     "/openapi.json": (context) => context.json(openApi(source.version)),
   };
   for (const [path, answer] of Object.entries(answers)) {
@@ -48,7 +50,16 @@ export function adminApp(source: AdminSource, failed: (error: Error) => void): H
   return app;
 }
 
-function refusal(context: Context, status: 404 | 405 | 500, error: string): Response {
+async function explained(context: Context, source: AdminSource): Promise<Response> {
+  const request = describedRequest(new URL(context.req.url).searchParams, source.status().listeners.length);
+  if ("wrong" in request) return refusal(context, 400, request.wrong);
+  const explanation = await source.explain(request);
+  if (explanation === undefined) return refusal(context, 503, "no worker answers now; ask again");
+  const text = JSON.stringify(explanation, (_, value: unknown) => (value === undefined ? null : value));
+  return context.body(text, 200, { "content-type": "application/json" });
+}
+
+function refusal(context: Context, status: 400 | 404 | 405 | 500 | 503, error: string): Response {
   return context.json({ error }, status);
 }
 

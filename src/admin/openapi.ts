@@ -1,3 +1,5 @@
+import { EXPLAIN_PARAMETERS, explanationSchema } from "./openapi-explain.ts";
+
 /** The answer of `/openapi.json`: what the admin server offers, for tools. */
 export function openApi(version: string): object {
   const number = { type: "number" };
@@ -96,13 +98,22 @@ export function openApi(version: string): object {
         200: content("application/json", status),
       }),
       "/api/v1/report": get("The metrics as a report for people", { 200: content("text/plain", string) }),
+      "/api/v1/explain": get(
+        "Where a request would go that nobody has sent, and why",
+        {
+          200: content("application/json", explanationSchema()),
+          400: content("application/json", record({ error: string }), "the request is not described"),
+          503: content("application/json", record({ error: string }), "no worker answers now"),
+        },
+        EXPLAIN_PARAMETERS,
+      ),
       "/openapi.json": get("This document", { 200: content("application/json", { type: "object" }) }),
     },
   };
 }
 
-function get(summary: string, responses: Record<number, object>): object {
-  return { get: { summary, responses } };
+function get(summary: string, responses: Record<number, object>, parameters: readonly object[] = []): object {
+  return { get: { summary, ...(parameters.length === 0 ? {} : { parameters }), responses } };
 }
 
 function content(type: string, schema: object, description = "fine"): object {

@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { settingsOf } from "../../test/support/fake-plane.ts";
 import { BY_HEADER, bench } from "../../test/support/metrics-bench.ts";
-import type { BoundAddress } from "../proxy/data-plane-api.ts";
+import type { BoundAddress, RequestDescription } from "../proxy/data-plane-api.ts";
+import { explainOffline } from "../proxy/explain-offline.ts";
 import { type Admin, createAdmin } from "./server.ts";
 import type { AdminSource, Readiness } from "./source.ts";
 
@@ -15,7 +17,14 @@ const startedAt = Date.parse("2026-01-02T03:04:05Z");
 interface Fake extends AdminSource {
   readiness: Readiness;
   broken: boolean;
+  readonly described: RequestDescription[];
 }
+
+const explained = settingsOf({
+  upstreams: {
+    web: { backends: ["http://10.0.0.1:80", { url: "http://10.0.0.2:80", state: "drain" }], affinity: "header:x-user" },
+  },
+});
 
 function fakeSource(name = "web"): Fake {
   const { stripes, counts, snapshot } = bench(
@@ -57,6 +66,7 @@ function fakeSource(name = "web"): Fake {
     startedAt,
     readiness: { ready: true, reason: "" },
     broken: false,
+    described: [],
     snapshot() {
       if (this.broken) throw new Error("secret detail");
       const view = { address: "10.0.0.2:80", reason: "3 checks failed: connection refused", weight: 4 };
@@ -66,6 +76,12 @@ function fakeSource(name = "web"): Fake {
     status: () => ({ workers: 2, listeners: ["127.0.0.1:8080"] }),
     ready() {
       return this.readiness;
+    },
+    async explain(described) {
+      this.described.push(described);
+      return this.broken
+        ? undefined
+        : explainOffline(explained, described, { geoip: new Map(), secret: "s", wallMs: 0 });
     },
   };
 }
@@ -221,6 +237,50 @@ describe("answers", () => {
     expectMatches(schema, await (await get("/api/v1/status")).json(), "status");
   });
 
+  test("/api/v1/explain says where a request would go, as /openapi.json describes it", async () => {
+    const response = await get(
+      "/api/v1/explain?method=PUT&host=shop.test&target=/a?b=c&client=192.0.2.7&listener=0&header=X-User:+7&header=a:b",
+    );
+    expect([response.status, response.headers.get("content-type")]).toEqual([200, "application/json"]);
+    const headers = [
+      ["x-user", "7"],
+      ["a", "b"],
+    ];
+    const described = { method: "PUT", host: "shop.test", target: "/a?b=c", client: "192.0.2.7", listener: 0, headers };
+    expect(source.described).toEqual([described]);
+    const explanation = await response.json();
+    expect(explanation).toMatchObject({
+      route: "web",
+      rateLimit: null,
+      upstreams: [
+        {
+          pick: {
+            session: { by: "header:x-user", state: "unknown", backend: null },
+            choice: { kind: "backend", backend: "10.0.0.1:80" },
+            backends: [
+              { verdict: "chosen", because: "its turn" },
+              { verdict: "out", because: "draining: only its sessions" },
+            ],
+          },
+        },
+      ],
+    });
+    const document = (await (await get("/openapi.json")).json()) as {
+      paths: Record<string, { get: { responses: Record<string, { content: Record<string, { schema: Schema }> }> } }>;
+    };
+    const { schema } = document.paths["/api/v1/explain"]!.get.responses["200"]!.content["application/json"]!;
+    expectMatches(schema, explanation, "explanation");
+  });
+
+  test("a described request is GET / from this machine where nothing else is said, and its Host may be a field", async () => {
+    const { upstreams, ...said } = (await (await get("/api/v1/explain?header=Host:+a.test")).json()) as Record<
+      string,
+      unknown
+    >;
+    expect(upstreams).toHaveLength(1);
+    expect(said).toMatchObject({ method: "GET", host: "a.test", target: "/", client: "127.0.0.1" });
+  });
+
   test("HEAD answers as GET does, without the body", async () => {
     const response = await get("/metrics", { method: "HEAD" });
     expect([response.status, await response.text()]).toEqual([200, ""]);
@@ -248,6 +308,29 @@ describe("refusals", () => {
   test.each(["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])("%s is 405 and names what is allowed", async (method) => {
     const response = await get("/api/v1/status", { method });
     expect([response.status, response.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+  });
+
+  test.each([
+    ["metod=GET", 'there is no parameter "metod"; there are method, host, target, client, listener, header'],
+    ["method=GET&method=PUT", "the parameter method is there twice"],
+    ["method=G%20T", 'method: "G T" is no method, such as GET'],
+    ["host=a%0d%0ax:y", 'host: "a\\r\\nx:y" is no host, such as shop.test'],
+    ["target=/a%20b", 'target: "/a b" is no target, such as /v1/x?y=1'],
+    ["client=shop.test", 'client: "shop.test" is no address, such as 192.0.2.7'],
+    ["listener=1", 'listener: "1" is none of the 1 there are, from 0 on'],
+    ["listener=-1", 'listener: "-1" is none of the 1 there are, from 0 on'],
+    ["header=x", 'header: "x" is no field, such as x-canary:1'],
+    ["header=x:%00", 'header: "x:\\u0000" is no field, such as x-canary:1'],
+    [Array.from({ length: 101 }, () => "header=a:b").join("&"), "header: 101 fields are more than 100"],
+  ])("/api/v1/explain?%s is 400 and says what is wrong", async (query, error) => {
+    const response = await get(`/api/v1/explain?${query}`);
+    expect([response.status, await response.json()]).toEqual([400, { error }]);
+    expect(source.described).toEqual([]);
+  });
+
+  test("without a worker that answers, nothing is explained, for now", async () => {
+    source.broken = true;
+    expect((await get("/api/v1/explain")).status).toBe(503);
   });
 
   test("a body is not waited for: it is answered before its end", async () => {

@@ -1,4 +1,5 @@
 import type { Snapshot } from "../metrics/snapshot.ts";
+import type { RequestDescription, RequestExplanation } from "../proxy/data-plane-api.ts";
 
 /** What the admin server asks of the process it belongs to. Called per request; none of these may block. */
 export interface AdminSource {
@@ -9,6 +10,8 @@ export interface AdminSource {
   status(): AdminStatus;
   /** Whether new traffic is welcome: all listeners open and no drain begun. */
   ready(): Readiness;
+  /** What would become of a request; undefined: no data plane answers now, or there is no such listener. */
+  explain(request: RequestDescription): Promise<RequestExplanation | undefined>;
 }
 
 export interface Readiness {

@@ -23,6 +23,7 @@ function adminOn(listen: BoundAddress): Admin {
     snapshot: () => counted.snapshot(),
     status: () => ({ workers: 1, listeners: [] }),
     ready: () => ({ ready: true, reason: "" }),
+    explain: async () => undefined,
   };
   return createAdmin(source, { listen });
 }

@@ -1,5 +1,5 @@
 import { randomBytes, randomInt } from "node:crypto";
-import { type Admin, createAdmin, type Readiness } from "../admin/index.ts";
+import { type Admin, type AdminSource, createAdmin, type Readiness } from "../admin/index.ts";
 import type { AdminSettings, Settings } from "../config/settings.ts";
 import { formatAddress } from "../config/values.ts";
 import { createLayout, createMetricsMemory } from "../metrics/layout.ts";
@@ -234,12 +234,13 @@ export class Spillway implements AsyncDisposable {
 
   #createAdmin({ listen }: Exclude<AdminSettings, false>): Admin {
     const log = limitLog(this.#options.log, this.#options.clock);
-    const source = {
+    const source: AdminSource = {
       version: this.#options.version,
       startedAt: this.#startedAt,
       snapshot: () => this.metrics(),
       status: () => ({ workers: this.#planes.running, listeners: this.#listeners.map(formatAddress) }),
       ready: () => this.ready(),
+      explain: (request) => this.#planes.explain(request),
     };
     return createAdmin(source, {
       // An empty host is every address of the machine, IPv4 and IPv6.

@@ -1,9 +1,5 @@
-import { createHmac } from "node:crypto";
 import type { UpstreamSettings } from "../config/settings.ts";
-import type { Affinity } from "../policy/affinity/affinity.ts";
-import { createAffinity } from "../policy/affinity/index.ts";
-import { type BalanceSettings, createBalancer } from "../policy/balance/index.ts";
-import { Backend, type BackendCounts } from "../policy/model/backend.ts";
+import type { Backend, BackendCounts } from "../policy/model/backend.ts";
 import { distanceKm } from "../policy/model/great-circle.ts";
 import type { Position } from "../policy/model/position.ts";
 import type { DispatchEvent } from "../policy/upstream/dispatch.ts";
@@ -19,14 +15,10 @@ import { Rebalancer } from "./rebalancer.ts";
 import type { Services } from "./services.ts";
 import type { BackendSlot } from "./slots.ts";
 import type { Destination, Transport } from "./transport/net-transport.ts";
+import { backendOf, policyOf, setMembers } from "./upstream-policy.ts";
 
 /** What a backend's response may be: heads are held in memory, so they are bounded. */
 export const RESPONSE_LIMITS: ChunkedLimits = { headBytes: 64 * 1024, headFields: 256, chunkExtensionBytes: 16 * 1024 };
-
-/** How long a worker waits for what the other workers of its process know of a session. */
-const OTHER_WORKERS_MS = 50;
-/** Characters of a digest that are kept: 132 bits. */
-const DIGEST_CHARACTERS = 22;
 
 type BackendSettings = UpstreamSettings["backends"][number];
 
@@ -77,8 +69,6 @@ export class UpstreamRuntime {
     this.settings = settings;
     this.#asksForPosition = settings.balance.policy === "nearest";
     this.#services = services;
-    // The settings of a balancer are checked by its own description; the schema's type is wider.
-    const makeBalancer = () => createBalancer(settings.balance as BalanceSettings, services.random);
     this.#timer = services.clock.timer(() => {
       // One time for all that it sets going.
       services.clock.hold?.();
@@ -90,12 +80,7 @@ export class UpstreamRuntime {
       }
     });
     this.upstream = new Upstream({
-      name,
-      balancer: makeBalancer(),
-      makeBalancer,
-      isolation: { ...settings, queue: settings.pool.queue, panicThreshold: settings.panicThreshold || 0 },
-      affinity: affinityOf(name, settings, services),
-      random: services.random,
+      ...policyOf(name, settings, services),
       panicked: (on) => this.#tellPanic(on),
       onError: (error) => services.events.log("error", "policy-threw", `a policy threw: ${String(error)}`),
       alarm: (atMs) => this.#timer.set(Math.max(0, atMs - services.clock.now())),
@@ -104,20 +89,13 @@ export class UpstreamRuntime {
     const head = new ResponseHead(RESPONSE_LIMITS);
     this.backends = new Map(
       settings.backends.map((backendSettings, at) => {
-        // An exchange takes a connection of its own, so the tighter of both limits is the one that counts.
-        const limit = Math.min(backendSettings.maxConnections, backendSettings.maxRequests);
-        const backend = new Backend({ ...backendSettings, slot: slots[at]!.slot, limit }, context.counts);
+        const backend = backendOf(backendSettings, slots[at]!.slot, context.counts);
         const runtime = this.#backendRuntime(backend, backendSettings, head, context);
         services.runtimes.set(backend, runtime);
         return [backend, runtime];
       }),
     );
-    const now = services.clock.now();
-    const members = [...this.backends.keys()];
-    this.upstream.update(members, now);
-    for (const [at, { state }] of settings.backends.entries()) {
-      if (state !== "up") this.upstream.setAdminState(members[at]!, state, "set in the configuration", now);
-    }
+    setMembers(this.upstream, [...this.backends.keys()], settings, services.clock.now());
     this.upstream.onChange((change) => this.#changed(change));
     const rebalance = settings.affinity !== false && settings.affinity.rebalance;
     if (rebalance === false) return;
@@ -267,26 +245,6 @@ export class UpstreamRuntime {
     });
     return { backend, pool, upstream: this, authority: endpoint.kind === "unix" ? "localhost" : address };
   }
-}
-
-function affinityOf(
-  upstream: string,
-  { affinity: options }: UpstreamSettings,
-  { secret, sharedSessions }: Services,
-): Affinity | undefined {
-  if (options === false) return undefined;
-  const { key = secret, ttl, store } = options;
-  const affinity = createAffinity(options, {
-    upstream,
-    digest: (text) => createHmac("sha256", key).update(text).digest("base64url").slice(0, DIGEST_CHARACTERS),
-    // A cookie says by itself where its session belongs.
-    store:
-      options.by.kind === "cookie"
-        ? undefined
-        : sharedSessions?.storeOf(upstream, ttl, store === false ? OTHER_WORKERS_MS : store.timeout),
-  });
-  sharedSessions?.tell(upstream, affinity);
-  return affinity;
 }
 
 type Told = readonly [level: LogLevel, code: string, what: string];
