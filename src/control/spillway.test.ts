@@ -1,10 +1,12 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { FakePlane, inUse, settingsOf } from "../../test/support/fake-plane.ts";
+import { cityMmdb } from "../../test/support/mmdb.ts";
+import { eventually } from "../../test/support/wire.ts";
 import type { Settings, SettingsInput } from "../config/settings.ts";
 import type { ListenError } from "../proxy/data-plane-api.ts";
 import { VirtualClock } from "../time/virtual-clock.ts";
@@ -179,6 +181,39 @@ test("a Redis that is not there holds nothing up: questions have failed, and the
   const stopped = spillway.stop();
   plane.endDrain(0);
   await stopped;
+});
+
+test("a GeoIP database reaches the data plane at the start, and again when its file is another", async () => {
+  const geoip = join(folder, "city.mmdb");
+  const listeners = [{ listen: "127.0.0.1:0", upstream: "web", clientPosition: { geoip } }];
+  const first = cityMmdb({ "192.0.2.0/24": [52.5, 13.4] });
+  const second = cityMmdb({ "192.0.2.0/24": [37.5, 127], "198.51.100.0/24": [52.5, 13.4] });
+  writeFileSync(geoip, first);
+  const { spillway, plane, clock, entries } = await start({ listeners });
+  expect(plane.init.geoip.get(geoip)?.byteLength).toBe(first.length);
+  writeFileSync(`${geoip}.new`, second);
+  renameSync(`${geoip}.new`, geoip);
+  const told = `${geoip} ${second.length}`;
+  await eventually(() => {
+    clock.advance(500);
+    return plane.told.includes(told);
+  }, `the data plane is told of ${told}`);
+  expect(plane.init.geoip.get(geoip)?.byteLength).toBe(second.length);
+  expect(entries.filter(({ code }) => code === "geoip_loaded").length).toBe(2);
+  const stopped = spillway.stop();
+  plane.endDrain(0);
+  await stopped;
+  expect(clock.armed).toBe(0);
+});
+
+test("a GeoIP database that is not there stops the start before anything is open", async () => {
+  const path = join(folder, "access.log");
+  const geoip = join(folder, "none.mmdb");
+  const listeners = [{ listen: "127.0.0.1:8080", upstream: "web", clientPosition: { geoip } }];
+  await expect(start({ listeners, log: { access: { format: "json", path } } })).rejects.toThrow(
+    `listener 127.0.0.1:8080: cannot use the GeoIP database ${geoip}: there is no such file`,
+  );
+  expect(existsSync(path)).toBe(false);
 });
 
 test("the deadline of a drain is the longest of the listeners", async () => {
