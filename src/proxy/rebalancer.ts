@@ -110,6 +110,7 @@ export class Rebalancer {
     for (let backend = this.#next(now); backend !== undefined; backend = this.#next(now)) {
       if (this.#tunnels.get(backend)?.closeOne() === true) {
         rebalance.gave(backend, now);
+        this.#upstream.mayLeave(backend, now);
         this.#closed();
       } else {
         rebalance.hasNoneToGive(backend, now);

@@ -5,6 +5,11 @@ import type { PickRequest } from "../model/request.ts";
 /** Picks a backend for each attempt. `now` is milliseconds of the injected clock. */
 export interface Balancer {
   /**
+   * Not any backend with room will do for a request, only what `pick` answers with: where that is undefined, or has no
+   * room, the exchange waits. Left out: an exchange goes to whichever has room rather than to wait.
+   */
+  readonly selective?: boolean;
+  /**
    * Called when membership, weight or availability changes; never per request. Backends that stay keep their state.
    *
    * `backends` are those that may be picked: up, not draining, weight above 0. `members` are all of the upstream,

@@ -53,6 +53,7 @@ const HALFWAY_ROUND_KM = 20_015;
  * A pick is O(n), a few multiplications for each backend, and allocates nothing.
  */
 export class Nearest implements Balancer {
+  readonly selective: boolean;
   /** Left out where a fallback is asked that cannot tell. */
   readonly peek?: NonNullable<Balancer["peek"]>;
   readonly #rotation = new LeastLoaded();
@@ -77,6 +78,7 @@ export class Nearest implements Balancer {
     regions = [],
     fallback = new WeightedRoundRobin(),
   }: NearestInit = {}) {
+    this.selective = !spillover || maxKm < Infinity;
     this.#withinKm = withinKm;
     this.#max = haversineOfKm(maxKm);
     this.#spillover = spillover;

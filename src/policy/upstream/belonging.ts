@@ -63,6 +63,13 @@ export class Belonging {
     return this.#upstream.keepsSessions(backend) ? backend : undefined;
   }
 
+  /** Its backend has given up a tunnel for others to have it, and this one comes back: the backend it leaves for another. */
+  leaves(now: number): Backend | undefined {
+    const backend = this.#session?.backend;
+    if (backend === undefined || this.staysPut || this.#request.header("upgrade") === undefined) return undefined;
+    return this.#upstream.leaves(backend, now) ? backend : undefined;
+  }
+
   /** No other backend will do, whatever becomes of its own. */
   get staysPut(): boolean {
     return this.isBound && this.#upstream.affinity.strict;

@@ -358,3 +358,42 @@ describe("a shared store", () => {
     expect(begun(scene, "x", 11).last).toBe("try b");
   });
 });
+
+describe("a backend that gives up a tunnel", () => {
+  const upgrade = (id: string): PickRequest => ({
+    ...sampleRequest(0),
+    header: (name) => ({ "x-session": id, upgrade: "websocket" })[name],
+  });
+  const to = (scene: Pick<Sticky, "upstream">, request: PickRequest, now: number) => {
+    const exchange = SampleExchange.of(scene.upstream, request, now, { wallMs: now });
+    exchange.succeeded(now);
+    return `${exchange.log[0]} ${exchange.events.join(" ")}`;
+  };
+
+  test("lets the next upgrade of its sessions leave for another, and no more than one", () => {
+    const scene = sticky({ a: {}, b: {} });
+    expect([served(scene, "x")[0], served(scene, "y")[0], served(scene, "z")[0]]).toEqual(["a", "b", "a"]);
+    scene.upstream.mayLeave(scene.a, 10);
+    expect(served(scene, "x", 11)).toBe("a session-kept"); // no upgrade
+    expect(to(scene, upgrade("x"), 12)).toBe("try b session-moved");
+    expect(to(scene, upgrade("x"), 13)).toBe("try b session-kept");
+    expect(to(scene, upgrade("z"), 14)).toBe("try a session-kept");
+  });
+
+  test("keeps it when it does not come back within a minute, or when no other serves", () => {
+    const scene = sticky({ a: {}, b: {} });
+    served(scene, "x");
+    scene.upstream.mayLeave(scene.a, 10);
+    expect(to(scene, upgrade("x"), 60_010)).toBe("try a session-kept");
+    scene.upstream.mayLeave(scene.a, 70_000);
+    scene.upstream.setHealth(scene.b, false, "refused", 70_001);
+    expect(to(scene, upgrade("x"), 70_002)).toBe("try a session-kept");
+  });
+
+  test("keeps it when sessions are not to be moved", () => {
+    const scene = sticky({ a: {}, b: {} }, { strict: true });
+    served(scene, "x");
+    scene.upstream.mayLeave(scene.a, 10);
+    expect(to(scene, upgrade("x"), 11)).toBe("try a session-kept");
+  });
+});

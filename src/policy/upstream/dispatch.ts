@@ -427,13 +427,15 @@ export class Dispatch implements Waiting, StoreAsker {
   #belong(now: number): void {
     const upstream = this.#upstream;
     this.#belonging = isSticky(upstream) ? new Belonging(upstream, this.#request, this.#wallMs, now) : undefined;
+    const left = this.#belonging?.leaves(now);
+    if (left !== undefined) this.#exclude(left);
   }
 
   /** Where it belongs, or where the balancer says. */
   #pick(now: number): Backend | NoBackend {
     const belonging = this.#belonging;
     if (belonging === undefined) return this.#pickAny(now);
-    this.#remember();
+    if (this.backend !== undefined) this.#exclude(this.backend);
     const bound = belonging.bound(this.#tried);
     if (bound !== undefined) {
       const backend = this.#upstream.pickBound(bound, now);
@@ -446,15 +448,14 @@ export class Dispatch implements Waiting, StoreAsker {
   }
 
   #pickAny(now: number): Backend | NoBackend {
-    this.#remember();
+    if (this.backend !== undefined) this.#exclude(this.backend);
     return this.#upstream.pick(this.#request, now, this.#tried);
   }
 
-  /** A backend that was tried is not tried again. */
-  #remember(): void {
-    if (this.backend === undefined) return;
+  /** It is not picked for this exchange (any more). */
+  #exclude(backend: Backend): void {
     this.#tried ??= new Set();
-    this.#tried.add(this.backend);
+    this.#tried.add(backend);
   }
 
   #try(backend: Backend, now: number): Step {

@@ -33,6 +33,9 @@ export class Member {
   backSinceMs = Number.NEGATIVE_INFINITY;
   /** When it stops to be waited for while it drains, and its sessions move. */
   drainUntilMs = Number.POSITIVE_INFINITY;
+  /** Sessions that may leave it, until then. */
+  leaves = 0;
+  leavesUntilMs = Number.NEGATIVE_INFINITY;
   /** How far its drain is: `done` when no exchange was left, `late` when its deadline has passed. */
   drain: "none" | "running" | "done" | "late" = "none";
 

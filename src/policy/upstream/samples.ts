@@ -3,6 +3,7 @@ import { sampleRequest } from "../balance/samples.ts";
 import { Backend } from "../model/backend.ts";
 import { LocalCounts } from "../model/local-counts.ts";
 import type { FailureReason, Outcome, Progress, TimeoutPhase } from "../model/outcome.ts";
+import type { Position } from "../model/position.ts";
 import type { Random } from "../model/random.ts";
 import type { PickRequest } from "../model/request.ts";
 
@@ -47,6 +48,7 @@ export interface SampleBackend {
   readonly weight?: number;
   readonly tier?: number;
   readonly limit?: number;
+  readonly position?: Position;
 }
 
 /**

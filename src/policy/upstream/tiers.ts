@@ -24,6 +24,7 @@ export class Tiers {
   #members: readonly Member[] = [];
   #loads: TierLoads = { loads: [], panic: [] };
   #available: readonly Backend[] = [];
+  #selective = false;
   /** Of ranks that take traffic now. */
   #offered: ReadonlySet<Backend> = new Set();
 
@@ -36,6 +37,11 @@ export class Tiers {
   /** All that may be picked, in the order of the configuration; those of a rank in panic are all among them. */
   get available(): readonly Backend[] {
     return this.#available;
+  }
+
+  /** Not any backend with room will do for a request: see {@link Balancer.selective}. */
+  get selective(): boolean {
+    return this.#selective;
   }
 
   /** Ranks in which what is known of the backends is not believed. */
@@ -52,6 +58,7 @@ export class Tiers {
       const own = members.filter(({ backend }) => backend.tier === rank);
       return { rank, balancer: old?.balancer ?? this.#makeBalancer(rank), members: own, available: [] };
     });
+    this.#selective = this.#tiers.some(({ balancer }) => balancer.selective === true);
     this.review();
   }
 

@@ -74,6 +74,8 @@ const RAMP_STEPS = 20;
 const MIN_RAMP_STEP_MS = 100;
 /** Sessions that have ended are forgotten this often, and not one by one. */
 const SWEEP_MS = 1000;
+/** A client that was told to come again has done so by then, or will not. */
+const COMES_BACK_MS = 60_000;
 /** Balancers asked for a backend with room, before the members are gone through in order. */
 const PICKS_FOR_ROOM = 4;
 
@@ -336,7 +338,7 @@ export class Upstream {
       return this.#tiers.available.length === 0 ? "none" : "full";
     }
     const backend = this.#tiers.pick(request, now, tried, tried);
-    if (backend === undefined) return "none";
+    if (backend === undefined) return tried !== undefined && this.#isWorthWaiting(tried) ? "full" : "none";
     if (backend.take()) return this.#admitted(backend, now);
     return this.#pickWithRoom(request, now, tried, backend);
   }
@@ -365,6 +367,24 @@ export class Upstream {
       if (backend.hasRoom) return backend;
       without.add(backend);
     }
+  }
+
+  /** A tunnel of a session's was closed so that it may come back elsewhere: the next that comes to `backend` may leave. */
+  mayLeave(backend: Backend, now: number): void {
+    const member = this.#members.get(backend);
+    if (member === undefined) return;
+    if (now >= member.leavesUntilMs) member.leaves = 0;
+    member.leaves++;
+    member.leavesUntilMs = now + COMES_BACK_MS;
+  }
+
+  /** Whether a session that is on `backend` leaves it now: one of those that {@link mayLeave}, as long as there is another. */
+  leaves(backend: Backend, now: number): boolean {
+    const member = this.#members.get(backend);
+    if (member === undefined || member.leaves === 0 || now >= member.leavesUntilMs) return false;
+    if (!this.#tiers.available.some((other) => other !== backend)) return false;
+    member.leaves--;
+    return true;
   }
 
   /** Sessions have begun, or were used: those that end are forgotten in time. */
@@ -490,6 +510,7 @@ export class Upstream {
       if (backend.take()) return this.#admitted(backend, now);
       without.add(backend);
     }
+    if (this.#tiers.selective) return "full";
     // Balancers of many backends need not be asked about each: any with room will do.
     for (const backend of this.#tiers.available) {
       if (without.has(backend) || !this.#tiers.serves(backend, full)) continue;
@@ -498,8 +519,14 @@ export class Upstream {
     return this.#noRoom(tried, now);
   }
 
+  /** A balancer that would rather wait than take just any backend has one in mind that was not tried. */
+  #isWorthWaiting(tried: ReadonlySet<Backend>): boolean {
+    return this.#tiers.selective && this.#tiers.available.some((backend) => !tried.has(backend));
+  }
+
   #noRoom(tried: ReadonlySet<Backend> | undefined, now: number): "full" {
-    if (tried === undefined) {
+    // Where not any backend will do, another request may well find room.
+    if (tried === undefined && !this.#tiers.selective) {
       this.#full = true;
       // Other workers may make room, and do not tell.
       this.#wakeAt(now + LOOK_AGAIN_MS);
@@ -652,7 +679,7 @@ export class Upstream {
     this.#full = false;
     if (this.#lines.size === 0) return;
     // Where nobody waits for just any backend, others may have room all the time.
-    this.#freed = this.#lines.any.size > 0 ? freed : undefined;
+    this.#freed = this.#lines.any.size > 0 && !this.#tiers.selective ? freed : undefined;
     this.#freedForSessions = freed;
     if (this.#serving) return;
     this.#serving = true;
