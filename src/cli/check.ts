@@ -5,8 +5,9 @@ import { hideSecrets } from "../config/secrets.ts";
 import type { ListenerSettings, Settings } from "../config/settings.ts";
 import { formatAddress } from "../config/values.ts";
 import type { PickRequest } from "../policy/model/request.ts";
-import { compileRoutes, explainRoute, parseIp } from "../policy/route/index.ts";
-import { CommandError, defineCommand, type ExitCode, jsonOption, listOption, textOption } from "./command.ts";
+import { compileRoutes, explainRoute } from "../policy/route/index.ts";
+import { CommandError, defineCommand, type ExitCode, jsonOption } from "./command.ts";
+import { asPickRequest, describedRequest, requestOptions, routeRows } from "./described-request.ts";
 import { actionWords, columns, settingsWords } from "./settings-words.ts";
 import { paint, type Terminal } from "./terminal.ts";
 
@@ -16,9 +17,7 @@ export default defineCommand({
   details:
     "Prints every mistake of the file, or what the file means: listeners with their routes, upstreams with their backends, and which keys took their default. With --request it says which route takes a request, and why those before it do not; the exit code is 1 when none does.",
   options: {
-    request: textOption("request", "a request: 'GET http://shop.test/v1/x'", "r"),
-    header: listOption("field", "a field of that request: 'x-canary: 1'", "H"),
-    client: textOption("address", "the client it comes from (default: 127.0.0.1)"),
+    ...requestOptions,
     json: jsonOption,
   },
   examples: [
@@ -29,7 +28,9 @@ export default defineCommand({
   ],
   async run({ args: [named], options, terminal }) {
     const request =
-      options.request === undefined ? undefined : parseRequest(options.request, options.header, options.client);
+      options.request === undefined
+        ? undefined
+        : asPickRequest(describedRequest(options.request, options.header, options.client));
     if (request === undefined && (options.header.length > 0 || options.client !== undefined)) {
       throw new CommandError("--header and --client belong to a request. Add --request 'GET http://shop.test/'.", 2);
     }
@@ -77,37 +78,6 @@ function printJson(terminal: Terminal, data: unknown): void {
   );
 }
 
-const REQUEST = /^(?:([!#$%&'*+\-.^_`|~0-9A-Za-z]+) +)?(?:https?:\/\/([^/?#\s@]+))?(\/[^\s#]*|\*)?$/;
-
-function parseRequest(text: string, fields: readonly string[], client = "127.0.0.1"): PickRequest {
-  const match = REQUEST.exec(text.trim());
-  const [, method = "GET", host, target] = match ?? [];
-  if (match === null || (host === undefined && target === undefined)) {
-    throw new CommandError(`--request "${text}" is no request. Write 'GET http://shop.test/v1/x' or /v1/x.`, 2);
-  }
-  if (parseIp(client) === undefined) throw new CommandError(`--client "${client}" is no address. Write 192.0.2.7.`, 2);
-  const headers = parseFields(fields);
-  return {
-    method,
-    host: (host ?? headers.get("host") ?? "localhost").toLowerCase(),
-    target: target ?? "/",
-    client,
-    header: (name) => headers.get(name),
-  };
-}
-
-function parseFields(fields: readonly string[]): Map<string, string> {
-  const headers = new Map<string, string>();
-  for (const field of fields) {
-    const match = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*(.*?)[ \t]*$/.exec(field);
-    if (match === null) throw new CommandError(`--header "${field}" is no field. Write 'x-canary: 1'.`, 2);
-    const name = match[1]!.toLowerCase();
-    const before = headers.get(name);
-    headers.set(name, before === undefined ? match[2]! : `${before}${name === "cookie" ? "; " : ", "}${match[2]!}`);
-  }
-  return headers;
-}
-
 /** What becomes of a request on each listener. */
 function explain(settings: Settings, request: PickRequest, json: boolean, terminal: Terminal): ExitCode {
   const answers = settings.listeners.map((listener) => explainOn(listener, request));
@@ -134,10 +104,7 @@ function explainOn(listener: ListenerSettings, request: PickRequest) {
       : refused
         ? "its path leads out of the prefix, or into another route: 400"
         : `${actionWords(settings)}${forwards ? `: ${request.method} ${target}` : ""}`;
-  const rows = routes.map(({ route, verdict, because }) => [
-    `  ${route.name}`,
-    because ?? (verdict === "taken" ? "takes it" : "not reached"),
-  ]);
+  const rows = routeRows(routes.map(({ route, ...step }) => ({ name: route.name, ...step })));
   const words = [
     `${request.method} ${request.target} for ${request.host} on ${listen}`,
     ...columns(rows),
