@@ -1,4 +1,4 @@
-import { createHmac } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import type { UpstreamSettings } from "../config/settings.ts";
 import type { Affinity } from "../policy/affinity/affinity.ts";
 import { createAffinity } from "../policy/affinity/index.ts";
@@ -60,6 +60,16 @@ export function setMembers(
   }
 }
 
+/** What goes into a cookie: nobody else can make it. */
+function keyed(text: string, key: string): string {
+  return createHmac("sha256", key).update(text).digest("base64url").slice(0, DIGEST_CHARACTERS);
+}
+
+/** What stands for a long id in a table: the same in all instances that share it. */
+function plain(text: string): string {
+  return createHash("sha256").update(text).digest("base64url").slice(0, DIGEST_CHARACTERS);
+}
+
 function affinityOf(
   upstream: string,
   { affinity: options }: UpstreamSettings,
@@ -69,7 +79,7 @@ function affinityOf(
   const { key = secret, ttl, store } = options;
   const affinity = createAffinity(options, {
     upstream,
-    digest: (text) => createHmac("sha256", key).update(text).digest("base64url").slice(0, DIGEST_CHARACTERS),
+    digest: options.by.kind === "cookie" ? (text) => keyed(text, key) : plain,
     // A cookie says by itself where its session belongs.
     store:
       options.by.kind === "cookie"

@@ -103,8 +103,8 @@ export interface AffinityParts {
   /** Name of the upstream, in what is derived for its cookies. */
   readonly upstream: string;
   /**
-   * 16 bytes as 22 characters (base64url) that follow from `text` by a secret key, so that nobody without it can make
-   * them or tell `text` from them.
+   * 16 bytes as 22 characters (base64url) that follow from `text`, and from which nobody can tell it. For cookies by a
+   * secret key, so that nobody without it can make them; for tables the same in all workers and instances.
    */
   digest(text: string): string;
   readonly store?: SessionStore | undefined;
