@@ -74,30 +74,97 @@ async function ask(port: number, path: string): Promise<string> {
   return `${response.status} ${await response.text()}`;
 }
 
-test("quick: two backends behind a listener, with the weights of the file, until it is told to stop", async () => {
-  const [listen, first, second, admin] = (await freePorts(4)) as [number, number, number, number];
+interface Ported {
+  readonly listen: number;
+  readonly backends: readonly number[];
+  readonly admin: number;
+}
+
+/** Starts the servers and the Spillway of an example, on free ports in place of its own. */
+async function startExample(
+  name: string,
+  servers: string,
+  count: number,
+): Promise<Ported & { readonly spillway: Run }> {
+  const [listen, admin, ...backends] = (await freePorts(count + 2)) as [number, number, ...number[]];
   const folder = mkdtempSync(join(tmpdir(), "spillway-example-"));
   folders.push(folder);
   const file = join(folder, "spillway.yaml");
-  const text = readFileSync(join(root, "examples/quick/spillway.yaml"), "utf8");
-  const ported = text.replace("8080", `${listen}`).replace("9001", `${first}`).replace("9002", `${second}`);
+  const ports: Record<string, number> = {
+    8080: listen,
+    ...Object.fromEntries(backends.map((port, at) => [9001 + at, port])),
+  };
+  const text = readFileSync(join(root, "examples", name, "spillway.yaml"), "utf8");
+  const ported = text.replace(/(?<=127\.0\.0\.1:)\d+/g, (port) => `${ports[port]}`);
   writeFileSync(file, `${ported}\nadmin: { listen: "127.0.0.1:${admin}" }\n`);
 
-  const backends = node("examples/quick/backends.mjs", `${first}`, `${second}`);
-  await Promise.all([first, second].map((port) => backends.until(`backend on http://127.0.0.1:${port}`)));
+  const started = node(`examples/${name}/${servers}`, ...backends.map(String));
+  await Promise.all(backends.map((port) => started.until(` on http://127.0.0.1:${port}`)));
   const spillway = node("dist/cli/main.js", "run", file);
   await spillway.until(`listening on 127.0.0.1:${listen}`);
+  return { listen, backends, admin, spillway };
+}
+
+function report(admin: number): Promise<{ readonly output: string }> {
+  return node("dist/cli/main.js", "report", "--admin", `http://127.0.0.1:${admin}`).ended;
+}
+
+test("quick: two backends behind a listener, with the weights of the file, until it is told to stop", async () => {
+  const { listen, backends, admin, spillway } = await startExample("quick", "backends.mjs", 2);
 
   expect(await ask(listen, "/ping")).toBe("200 pong");
   const answers: string[] = [];
   for (let i = 0; i < 6; i++) answers.push(await ask(listen, "/hello"));
   const from = (port: number) => answers.filter((answer) => answer === `200 GET /hello answered by ${port}\n`).length;
-  expect([from(first), from(second)], answers.join("")).toEqual([2, 4]);
-  const report = node("dist/cli/main.js", "report", "--admin", `http://127.0.0.1:${admin}`);
-  expect((await report.ended).output).toMatch(/^Requests\n +total +7$/m);
+  expect(backends.map(from), answers.join("")).toEqual([2, 4]);
+  expect((await report(admin)).output).toMatch(/^Requests\n +total +7$/m);
 
   spillway.child.kill("SIGTERM");
   expect((await spillway.ended).code).toBe(0);
+});
+
+test("sticky-sessions: carts stay with their servers; who loses the server begins a new one, and keeps that", async () => {
+  const { listen, backends, admin } = await startExample("sticky-sessions", "servers.mjs", 3);
+
+  const { code, output } = await node("examples/sticky-sessions/customers.mjs", `${listen}`).ended;
+  expect(code, output).toBe(0);
+  const carts = [...output.matchAll(/^ +customer (\d): (\d+) has (.+)$/gm)].map(([, customer, port, things]) => ({
+    customer: Number(customer),
+    port: Number(port),
+    things,
+  }));
+  const [before, then, after] = [carts.slice(0, 6), carts.slice(6, 12), carts.slice(12)];
+  expect(before.map(({ port }) => port)).toEqual([...backends, ...backends]);
+  expect(before.every(({ things }) => things === "apples bread cheese")).toBe(true);
+  const [lost] = backends;
+  for (const [at, { customer, port }] of before.entries()) {
+    const moved = port === lost;
+    if (moved) expect(then[at]!.port).not.toBe(lost);
+    else expect(then[at]!.port).toBe(port);
+    const kept = moved ? "" : "apples bread cheese ";
+    expect(then[at]).toMatchObject({ customer, things: `${kept}dates` });
+    expect(after[at]).toEqual({ customer, port: then[at]!.port, things: `${kept}dates eggs` });
+  }
+  expect((await report(admin)).output).toMatch(/^ +sessions +6 +begun, 2 moved$/m);
+});
+
+test("nearest-backend: each city its region, what is too much to the next, and all of it when a region is lost", async () => {
+  const { listen, admin } = await startExample("nearest-backend", "servers.mjs", 3);
+
+  const { code, output } = await node("examples/nearest-backend/clients.mjs", `${listen}`).ended;
+  expect(output).toBe(
+    [
+      "Busan: seoul",
+      "Lisbon: frankfurt",
+      "Boston: virginia",
+      "nowhere: frankfurt",
+      "four from Busan at once: frankfurt,frankfurt,seoul,seoul",
+      "Busan, without Seoul: frankfurt",
+      "",
+    ].join("\n"),
+  );
+  expect(code).toBe(0);
+  expect((await report(admin)).output).toMatch(/^ +positions +9 +header: 8, default: 1$/m);
 });
 
 test("embed: the program answers through its own load balancer, and goes on without the replica it lost", async () => {
