@@ -27,6 +27,11 @@ export const commands: readonly ListedCommand[] = [
     load: () => import("./check.ts") as unknown as Loaded,
   },
   {
+    name: "explain",
+    summary: "Say where a request would go, and why not elsewhere",
+    load: () => import("./explain.ts") as unknown as Loaded,
+  },
+  {
     name: "report",
     summary: "Print the metrics of a running instance as a report",
     load: () => import("./report.ts") as unknown as Loaded,

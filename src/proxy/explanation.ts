@@ -1,5 +1,13 @@
 import type { Position } from "../policy/model/position.ts";
 import type { PickExplanation } from "../policy/upstream/explain.ts";
+
+export type {
+  BackendExplanation,
+  PickChoice,
+  PickExplanation,
+  SessionExplanation,
+} from "../policy/upstream/explain.ts";
+
 import type { PositionSource } from "./client-position.ts";
 
 /** A route, and what became of the request there. */

@@ -9,7 +9,7 @@ import type { NoBackend, Upstream } from "./upstream.ts";
 
 /** The session of a described request. */
 export interface SessionExplanation {
-  /** What sessions are told by: `cookie NAME`, `learned cookie NAME`, `header:NAME`, ...; empty where nobody knows. */
+  /** What sessions are told by: `cookie:NAME`, `learned cookie:NAME`, `header:NAME`, ...; empty where nobody knows. */
   readonly by: string;
   /**
    * `none`: the request carries nothing to tell a session by. `unknown`: what it carries belongs to no backend (yet).
@@ -178,9 +178,9 @@ function carries(by: SessionSource, request: PickRequest): boolean {
 function sourceWords(by: SessionSource): string {
   switch (by.kind) {
     case "cookie":
-      return `cookie ${by.cookie.name}`;
+      return `cookie:${by.cookie.name}`;
     case "learned":
-      return `learned ${by.from} ${by.name}`;
+      return `learned ${by.from}:${by.name}`;
     case "key":
       return by.key;
   }
