@@ -76,15 +76,14 @@ function leastConnections(chosen: Backend | undefined): Comparison {
     other: (backend) => {
       if (chosen === undefined) return candidate("the least busy one is picked");
       if (load(backend) <= load(chosen)) return candidate("as busy, not its turn");
-      return candidate(
-        `busier: ${busyWords(backend)} against ${busyWords(chosen)}${backend.weight === chosen.weight ? "" : " for their weight"}`,
-      );
+      if (backend.weight === chosen.weight) return candidate(`busier: ${backend.active} against ${chosen.active}`);
+      return candidate(`busier for its weight: ${busyWords(backend)} against ${busyWords(chosen)}`);
     },
   };
 }
 
 function busyWords({ active, weight }: Backend): string {
-  return weight === 1 ? `${active}` : `${active} at weight ${weight}`;
+  return `${active} at weight ${weight}`;
 }
 
 function hash(key: KeyName, request: PickRequest, chosen: Backend | undefined): Comparison {

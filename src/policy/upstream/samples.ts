@@ -49,6 +49,7 @@ export interface SampleBackend {
   readonly tier?: number;
   readonly limit?: number;
   readonly position?: Position;
+  readonly region?: string;
 }
 
 /**
