@@ -81,6 +81,18 @@ test("what the control plane says reaches the data plane", async () => {
   ]);
 });
 
+test("a request that is described is explained, in an answer of the same number", async () => {
+  const { posted, tell } = await host();
+  posted.length = 0;
+  const request = { listener: 0, method: "GET", host: "shop.test", target: "/x", client: "192.0.2.7", headers: [] };
+  tell({ type: "explain", id: 7, request });
+  tell({ type: "explain", id: 8, request: { ...request, listener: 1 } });
+  expect(posted).toMatchObject([
+    { type: "explained", id: 7, explanation: { host: "shop.test", route: "web" } },
+    { type: "explained", id: 8, explanation: undefined },
+  ]);
+});
+
 test("what the data plane says reaches the control plane, a flood of it held back", async () => {
   const { plane, posted } = await host();
   posted.length = 0;

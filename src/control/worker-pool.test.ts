@@ -1,8 +1,9 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { memoryOf, settingsOf } from "../../test/support/fake-plane.ts";
 import type { SettingsInput } from "../config/settings.ts";
 import { readSnapshot, SharedCounts, Stripe } from "../metrics/index.ts";
+import type { RequestExplanation } from "../proxy/data-plane-api.ts";
 import { VirtualClock } from "../time/virtual-clock.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./messages.ts";
 import { WorkerPool } from "./worker-pool.ts";
@@ -302,4 +303,38 @@ test("inspection asks those that run", async () => {
   const inspection = { clientConnections: 3, exchanges: 1, tunnels: 0, waiting: 0, backends: [] };
   threads[0]!.say({ type: "inspected", inspection });
   expect(await inspected).toEqual([inspection]);
+});
+
+describe("an explanation", () => {
+  const request = { listener: 0, method: "GET", host: "shop.test", target: "/x", client: "192.0.2.7", headers: [] };
+  const answer = (id: number, host: string): FromWorker => ({
+    type: "explained",
+    id,
+    explanation: { host } as RequestExplanation,
+  });
+
+  test("comes from the first worker that runs, each to the one who asked", async () => {
+    const { pool, threads } = poolOf(2);
+    await pool.start();
+    threads[0]!.die("boom");
+    const [first, second] = [pool.explain(request), pool.explain({ ...request, host: "b.test" })];
+    const asked = threads[1]!.posts.filter((message) => message.type === "explain");
+    expect(asked.map((message) => message.request.host)).toEqual(["shop.test", "b.test"]);
+    threads[1]!.say(answer(asked[1]!.id, "b.test"));
+    threads[1]!.say(answer(asked[0]!.id, "shop.test"));
+    expect([await first, await second]).toEqual([{ host: "shop.test" }, { host: "b.test" }]);
+  });
+
+  test("is not waited for longer than two seconds, nor from a worker that dies; what comes too late is dropped", async () => {
+    const { pool, threads, clock } = poolOf(1);
+    await pool.start();
+    const late = pool.explain(request);
+    clock.advance(2_100);
+    expect(await late).toBeUndefined();
+    threads[0]!.say(answer(0, "shop.test"));
+    const lost = pool.explain(request);
+    threads[0]!.die("boom");
+    expect(await lost).toBeUndefined();
+    expect(await pool.explain(request)).toBeUndefined();
+  });
 });
