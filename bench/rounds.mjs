@@ -48,28 +48,41 @@ import { Load } from "./lib/native.mjs";
  */
 
 /**
- * @param {import("./shapes.mjs").Shape} shape
- * @param {readonly Candidate[]} candidates
- * @param {Pace} pace
- * @param {{ loadBinary: string, browserFile: string, cpus: readonly number[] }} tools
- * @returns {Promise<Row[]>}
+ * @typedef {object} Turn what is measured side by side with others
+ * @property {number} pid
+ * @property {import("./lib/native.mjs").LoadOptions} load
  */
-export async function measureShape(shape, candidates, pace, tools) {
-  /** @type {Map<Candidate, { rounds: (Measured | undefined)[], requests: number, errors: number, reasons: Record<string, number> }>} */
-  const results = new Map(candidates.map((c) => [c, { rounds: [], requests: 0, errors: 0, reasons: {} }]));
+
+/**
+ * @typedef {object} Taken what came of it; a round in which nothing was answered is undefined
+ * @property {(Measured | undefined)[]} rounds
+ * @property {number} requests
+ * @property {number} errors
+ * @property {Record<string, number>} reasons of the errors
+ */
+
+/**
+ * Every round takes each of them once.
+ * @param {readonly Turn[]} turns
+ * @param {Pace} pace
+ * @param {{ loadBinary: string, cpus: readonly number[] }} tools
+ * @returns {Promise<Taken[]>} in the order of the turns
+ */
+export async function takeTurns(turns, pace, tools) {
+  /** @type {Taken[]} */
+  const taken = turns.map(() => ({ rounds: [], requests: 0, errors: 0, reasons: {} }));
 
   const once = async (
-    /** @type {Candidate} */ candidate,
+    /** @type {Turn} */ turn,
     /** @type {{ seconds: number, requests?: number | undefined }} */ length,
   ) => {
-    const fields = shape.browser ? { fields: tools.browserFile } : {};
-    const load = new Load(tools.loadBinary, { ...shape.load, ...fields, ...length, port: candidate.port }, tools.cpus);
+    const load = new Load(tools.loadBinary, { ...turn.load, ...length }, tools.cpus);
     try {
       await load.opened();
       await sleep(20); // the proxy ends what it still does for the last of the first answers
-      const before = cpuTime(candidate.pid);
+      const before = cpuTime(turn.pid);
       const result = await load.run();
-      const after = cpuTime(candidate.pid);
+      const after = cpuTime(turn.pid);
       const runNs = after.runNs - before.runNs;
       return { result, runNs, waitNs: after.waitNs - before.waitNs, userNs: after.userNs - before.userNs };
     } finally {
@@ -77,18 +90,16 @@ export async function measureShape(shape, candidates, pace, tools) {
     }
   };
 
-  for (const candidate of candidates) {
-    await once(candidate, { seconds: pace.warmUpSeconds, requests: pace.warmUpRequests });
-  }
+  for (const turn of turns) await once(turn, { seconds: pace.warmUpSeconds, requests: pace.warmUpRequests });
   let longestRoundMs = 0;
   for (let round = 0; round < pace.rounds; round++) {
     const beganMs = performance.now();
     if (round > 0 && beganMs + longestRoundMs > (pace.untilMs ?? Number.POSITIVE_INFINITY)) break;
-    for (let i = 0; i < candidates.length; i++) {
-      // Another one starts each round, so that nobody always follows the same neighbour.
-      const candidate = /** @type {Candidate} */ (candidates[(i + round) % candidates.length]);
-      const kept = /** @type {NonNullable<ReturnType<typeof results.get>>} */ (results.get(candidate));
-      const { result, runNs, waitNs, userNs } = await once(candidate, { seconds: pace.seconds });
+    for (const index of orderOf(round, turns.length)) {
+      const kept = /** @type {Taken} */ (taken[index]);
+      const { result, runNs, waitNs, userNs } = await once(/** @type {Turn} */ (turns[index]), {
+        seconds: pace.seconds,
+      });
       kept.requests += result.completed;
       kept.errors += result.errors;
       for (const [reason, count] of Object.entries(result.reasons)) {
@@ -108,6 +119,31 @@ export async function measureShape(shape, candidates, pace, tools) {
     }
     longestRoundMs = Math.max(longestRoundMs, performance.now() - beganMs);
   }
+  return taken;
+}
+
+/**
+ * Every second round goes back the way the last one came, so that a machine that gets slower hurts all alike; and another
+ * one starts each such pair, so that nobody always follows the same neighbours.
+ * @param {number} round @param {number} count @returns {number[]} each index below `count` once
+ */
+export function orderOf(round, count) {
+  const order = Array.from({ length: count }, (_, i) => (i + (round >> 1)) % count);
+  return round % 2 === 0 ? order : order.reverse();
+}
+
+/**
+ * @param {import("./shapes.mjs").Shape} shape
+ * @param {readonly Candidate[]} candidates
+ * @param {Pace} pace
+ * @param {{ loadBinary: string, browserFile: string, cpus: readonly number[] }} tools
+ * @returns {Promise<Row[]>}
+ */
+export async function measureShape(shape, candidates, pace, tools) {
+  const fields = shape.browser ? { fields: tools.browserFile } : {};
+  const turns = candidates.map(({ pid, port }) => ({ pid, load: { ...shape.load, ...fields, port } }));
+  const taken = await takeTurns(turns, pace, tools);
+  const results = new Map(candidates.map((c, i) => [c, /** @type {Taken} */ (taken[i])]));
 
   const cpuOf = (/** @type {string} */ id, /** @type {number} */ round) => {
     const candidate = candidates.find((c) => c.id === id);
@@ -120,7 +156,7 @@ export async function measureShape(shape, candidates, pace, tools) {
   };
 
   return candidates.map((candidate) => {
-    const { rounds, ...counts } = /** @type {NonNullable<ReturnType<typeof results.get>>} */ (results.get(candidate));
+    const { rounds, ...counts } = /** @type {Taken} */ (results.get(candidate));
     const measured = rounds.filter((m) => m !== undefined);
     const ratios = (/** @type {(round: number) => number | undefined} */ base) =>
       spread(

@@ -3,6 +3,7 @@
  *   backend PORT [PORT ...]
  *
  * GET /      13 bytes      GET /N    N bytes, Content-Length      GET /cN   N bytes, chunked
+ * GET /sN    13 bytes, and a cookie that begins session N: SID and N as 16 hexadecimal digits
  * POST any   the body (Content-Length or chunked) is read and checked, then 13 bytes; 400 when it is not the agreed one
  * It ends when its standard input ends, so that it never outlives the bench that started it. */
 #define _GNU_SOURCE
@@ -19,11 +20,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 256 << 10, HEAD_BYTES = 32 << 10, MAX_ANSWERS = 64, MAX_BODY = 64 << 20, EVENTS = 512 };
+enum { READ_BYTES = 256 << 10, HEAD_BYTES = 32 << 10, MAX_ANSWERS = 256, MAX_BODY = 64 << 20, EVENTS = 512 };
 
 /* An answer is built once and kept: head and body in one piece, so one write sends it. */
 struct answer {
-  uint64_t body;
+  uint64_t body, session; /* session 0: begins none */
   int chunked, close;
   size_t bytes;
   char *data;
@@ -50,15 +51,16 @@ static struct answer refusal;
 static char buffer[READ_BYTES + HEAD_BYTES];
 static int poller;
 
-static const struct answer *answer_for(uint64_t body, int chunked, int close) {
+static const struct answer *answer_for(uint64_t body, uint64_t session, int chunked, int close) {
   for (int i = 0; i < answer_count; i++)
-    if (answers[i].body == body && answers[i].chunked == chunked && answers[i].close == close) return &answers[i];
+    if (answers[i].body == body && answers[i].session == session && answers[i].chunked == chunked && answers[i].close == close) return &answers[i];
   if (answer_count == MAX_ANSWERS || body > MAX_BODY) return &refusal;
   struct answer *answer = &answers[answer_count++];
-  answer->body = body, answer->chunked = chunked, answer->close = close;
+  answer->body = body, answer->session = session, answer->chunked = chunked, answer->close = close;
   answer->data = malloc(256 + chunked_room(body));
   if (answer->data == NULL) die("malloc");
   char *end = answer->data + sprintf(answer->data, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n%s", close ? "Connection: close\r\n" : "");
+  if (session != 0) end += sprintf(end, "Set-Cookie: SID=%016llx; Path=/\r\n", (unsigned long long)session);
   if (chunked) {
     end += sprintf(end, "Transfer-Encoding: chunked\r\n\r\n");
     end = write_chunked(end, body);
@@ -73,10 +75,11 @@ static const struct answer *answer_for(uint64_t body, int chunked, int close) {
 
 static const struct answer *answer_for_target(const char *target, int close) {
   if (*target++ != '/') return &refusal;
+  if (*target == 's') return answer_for(13, strtoull(target + 1, NULL, 10), 0, close);
   int chunked = *target == 'c';
   if (chunked) target++;
-  if (*target < '0' || *target > '9') return answer_for(13, 0, close);
-  return answer_for(strtoull(target, NULL, 10), chunked, close);
+  if (*target < '0' || *target > '9') return answer_for(13, 0, 0, close);
+  return answer_for(strtoull(target, NULL, 10), 0, chunked, close);
 }
 
 static void drop(struct connection *c) {
@@ -133,7 +136,7 @@ static int take(struct connection *c, const char *data, size_t n) {
     if (target == NULL) return drop(c), 0;
     c->close = head.close || line_end[-1] == '0';
     c->bad = 0;
-    c->answer = data[0] == 'P' ? answer_for(13, 0, c->close) : answer_for_target(target + 1, c->close);
+    c->answer = data[0] == 'P' ? answer_for(13, 0, 0, c->close) : answer_for_target(target + 1, c->close);
     body_start(&c->body, head.chunked, head.length);
     c->reading_body = 1;
     data += head.end, n -= head.end;

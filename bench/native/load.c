@@ -4,7 +4,8 @@
  *        [--seconds S] [--requests N] [--close] [--steps] [--hold]
  *
  * Ends after S seconds or N requests, whichever comes first; one of them is needed unless it holds.
- * --fields  extra request fields, one a line, each ended by CR LF; Host is always sent
+ * --fields  extra request fields, one a line, each ended by CR LF; Host is always sent. An empty line begins the fields of
+ *           the next connection; when there are more connections than such blocks, they start again with the first
  * --close   a new connection for each request, with Connection: close; the server closes first, as it does for a real client
  * --steps   prints `ready` when every connection is open and has had one answer, starts on a line from standard input,
  *           prints the result, and keeps the connections open until the input ends: whoever measures the server can
@@ -27,8 +28,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 256 << 10, HEAD_BYTES = 16 << 10, EVENTS = 1024, MAX_ERRORS = 1000, OPENING_AT_ONCE = 64, MAX_REASONS = 24 };
+enum { READ_BYTES = 256 << 10, HEAD_BYTES = 16 << 10, FIELDS_BYTES = 1 << 20, EVENTS = 1024, MAX_ERRORS = 1000, OPENING_AT_ONCE = 64, MAX_REASONS = 24 };
 #define STALL_NS 10000000000ull
+
+struct request {
+  char *data;
+  size_t bytes;
+};
 
 struct connection {
   int fd; /* -1: closed */
@@ -37,6 +43,7 @@ struct connection {
   int finished; /* answered, waits for the server's close */
   int waits_for_room;
   uint64_t began_ns;
+  const struct request *request;
   size_t sent;
   struct body body;
   size_t head_bytes;
@@ -46,8 +53,8 @@ struct connection {
 static struct { int port, connections, post, chunked, close, steps, hold; double seconds; uint64_t requests, expect; const char *path, *fields; } options =
   { .connections = 64, .post = -1, .path = "/", .expect = 13 };
 
-static char *request;
-static size_t request_bytes;
+static struct request *requests;
+static int request_count;
 static struct connection *connections;
 static char buffer[READ_BYTES + HEAD_BYTES];
 static int poller;
@@ -119,8 +126,8 @@ static void fail(struct connection *c, const char *text, int status) {
 }
 
 static void send_rest(struct connection *c) {
-  while (c->sent < request_bytes) {
-    ssize_t n = send(c->fd, request + c->sent, request_bytes - c->sent, MSG_NOSIGNAL);
+  while (c->sent < c->request->bytes) {
+    ssize_t n = send(c->fd, c->request->data + c->sent, c->request->bytes - c->sent, MSG_NOSIGNAL);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
       if (!c->waits_for_room) watch(c, EPOLL_CTL_MOD, 1);
       return;
@@ -159,7 +166,7 @@ static void next(struct connection *c) {
 }
 
 static void answered(struct connection *c) {
-  if (c->sent < request_bytes) return fail(c, "answered before the request was sent", 0);
+  if (c->sent < c->request->bytes) return fail(c, "answered before the request was sent", 0);
   if (c->body.seen != options.expect) return fail(c, "body of another length", 0);
   now_ns = clock_ns();
   last_answer_ns = now_ns;
@@ -268,27 +275,38 @@ static void count_open(void) {
   fflush(stdout);
 }
 
-static void build_request(void) {
-  size_t body = options.post > 0 ? (size_t)options.post : 0, fields = 0;
-  static char extra[HEAD_BYTES];
-  if (options.fields != NULL) {
-    FILE *file = fopen(options.fields, "r");
-    if (file == NULL) die(options.fields);
-    fields = fread(extra, 1, sizeof extra, file);
-    fclose(file);
-  }
-  request = malloc(1024 + strlen(options.path) + fields + chunked_room(body));
-  if (request == NULL) die("malloc");
-  char *end = request + sprintf(request, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n", options.post >= 0 ? "POST" : "GET", options.path, options.port);
-  memcpy(end, extra, fields);
-  end += fields;
+/* With the extra fields in `fields`. */
+static void build_request(const char *fields, size_t fields_bytes) {
+  size_t body = options.post > 0 ? (size_t)options.post : 0;
+  requests = realloc(requests, (size_t)(request_count + 1) * sizeof *requests);
+  char *data = malloc(1024 + strlen(options.path) + fields_bytes + chunked_room(body));
+  if (requests == NULL || data == NULL) die("malloc");
+  char *end = data + sprintf(data, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n", options.post >= 0 ? "POST" : "GET", options.path, options.port);
+  memcpy(end, fields, fields_bytes);
+  end += fields_bytes;
   if (options.close) end += sprintf(end, "Connection: close\r\n");
   if (options.post >= 0 && options.chunked) end += sprintf(end, "Transfer-Encoding: chunked\r\n");
   else if (options.post >= 0) end += sprintf(end, "Content-Length: %zu\r\n", body);
   end += sprintf(end, "\r\n");
   if (options.post >= 0 && options.chunked) end = write_chunked(end, body);
   else pattern_copy(end, 0, body), end += body;
-  request_bytes = (size_t)(end - request);
+  requests[request_count++] = (struct request){ data, (size_t)(end - data) };
+}
+
+/* One for each block of fields; without any, one that has none. */
+static void build_requests(void) {
+  static char fields[FIELDS_BYTES];
+  size_t bytes = 0;
+  if (options.fields != NULL) {
+    FILE *file = fopen(options.fields, "r");
+    if (file == NULL) die(options.fields);
+    bytes = fread(fields, 1, sizeof fields, file);
+    if (bytes == sizeof fields) fprintf(stderr, "load: %s: too many fields\n", options.fields), exit(2);
+    fclose(file);
+  }
+  const char *at = fields, *end = fields + bytes, *gap;
+  for (; (gap = memmem(at, (size_t)(end - at), "\r\n\r\n", 4)) != NULL; at = gap + 4) build_request(at, (size_t)(gap + 2 - at));
+  build_request(at, (size_t)(end - at));
 }
 
 static void read_options(int argc, char **argv) {
@@ -326,11 +344,11 @@ int main(int argc, char **argv) {
   setrlimit(RLIMIT_NOFILE, &files);
   signal(SIGPIPE, SIG_IGN);
   pattern_init();
-  build_request();
+  build_requests();
   poller = epoll_create1(EPOLL_CLOEXEC);
   connections = calloc((size_t)options.connections, sizeof *connections);
   if (connections == NULL) die("calloc");
-  for (int i = 0; i < options.connections; i++) connections[i].fd = -1;
+  for (int i = 0; i < options.connections; i++) connections[i].fd = -1, connections[i].request = &requests[i % request_count];
 
   if (!options.close) open_all();
   if (options.steps) {
