@@ -1,6 +1,7 @@
 import { type Context, Hono } from "hono";
 import { PROMETHEUS_CONTENT_TYPE, type ProcessFacts, prometheusText } from "../metrics/prometheus.ts";
 import { reportText } from "../metrics/report.ts";
+import { explanationJson } from "../proxy/explanation.ts";
 import { describedRequest } from "./explain-query.ts";
 import { openApi } from "./openapi.ts";
 import { PAGE_POLICY, page } from "./page.ts";
@@ -55,8 +56,7 @@ async function explained(context: Context, source: AdminSource): Promise<Respons
   if ("wrong" in request) return refusal(context, 400, request.wrong);
   const explanation = await source.explain(request);
   if (explanation === undefined) return refusal(context, 503, "no worker answers now; ask again");
-  const text = JSON.stringify(explanation, (_, value: unknown) => (value === undefined ? null : value));
-  return context.body(text, 200, { "content-type": "application/json" });
+  return context.body(explanationJson(explanation), 200, { "content-type": "application/json" });
 }
 
 function refusal(context: Context, status: 400 | 404 | 405 | 500 | 503, error: string): Response {

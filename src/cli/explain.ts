@@ -5,6 +5,7 @@ import { GeoipFiles } from "../control/geoip.ts";
 import { StartError } from "../control/start-error.ts";
 import type { RequestDescription, RequestExplanation } from "../proxy/data-plane-api.ts";
 import { explainOffline } from "../proxy/explain-offline.ts";
+import { explanationJson } from "../proxy/explanation.ts";
 import { SystemClock } from "../time/system-clock.ts";
 import { adminAddress, adminOptions, askInstance, parsedAnswer } from "./admin-address.ts";
 import { printMistakes } from "./check.ts";
@@ -46,10 +47,11 @@ export default defineCommand({
       ...describedRequest(options.request, options.header, options.client),
       listener: listenerNumber(options.listener ?? "0"),
     };
-    const explanation =
+    const json =
       file === undefined ? await fromInstance(request, options, terminal) : await fromFile(request, file, terminal);
-    const nulls = (_: string, value: unknown) => (value === undefined ? null : value);
-    terminal.out(options.json ? `${JSON.stringify(explanation, nulls, 2)}\n` : explanationWords(explanation));
+    // What is not there is null in JSON.
+    const explanation = JSON.parse(json, (_, value: unknown) => value ?? undefined) as RequestExplanation;
+    terminal.out(options.json ? `${JSON.stringify(JSON.parse(json), null, 2)}\n` : explanationWords(explanation));
     return isAnswered(explanation) ? 0 : 1;
   },
 });
@@ -63,7 +65,7 @@ async function fromInstance(
   { headers, listener, ...request }: RequestDescription,
   options: { readonly admin: string | undefined; readonly config: string | undefined },
   terminal: Terminal,
-): Promise<RequestExplanation> {
+): Promise<string> {
   const address = await adminAddress(options, terminal);
   const query = new URLSearchParams({ ...request, listener: String(listener) });
   for (const [name, value] of headers) query.append("header", `${name}:${value}`);
@@ -77,11 +79,10 @@ async function fromInstance(
   }
   const answer = parsedAnswer(body, address) as { readonly error?: unknown };
   if (status !== 200) throw new CommandError(String(answer.error), status === 400 ? 2 : 1);
-  // What is not there is null in JSON.
-  return JSON.parse(body, (_, value: unknown) => (value === null ? undefined : value)) as RequestExplanation;
+  return body;
 }
 
-async function fromFile(request: RequestDescription, file: string, terminal: Terminal): Promise<RequestExplanation> {
+async function fromFile(request: RequestDescription, file: string, terminal: Terminal): Promise<string> {
   const loaded = await loadConfig(file, terminal.environment);
   if (!loaded.ok) {
     printMistakes(loaded.mistakes, "red", terminal);
@@ -94,7 +95,7 @@ async function fromFile(request: RequestDescription, file: string, terminal: Ter
     secret: randomBytes(32).toString("base64url"),
     wallMs: Date.now(),
   });
-  if (explanation !== undefined) return explanation;
+  if (explanation !== undefined) return explanationJson(explanation);
   const count = settings.listeners.length;
   throw new CommandError(`listener: ${request.listener} is none of the ${count} there are, from 0 on`, 2);
 }

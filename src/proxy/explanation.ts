@@ -64,3 +64,8 @@ export interface RequestExplanation {
   /** One, or each of a split; none where there is an `answer`. */
   readonly upstreams: readonly ShareExplanation[];
 }
+
+/** As JSON, in which what is not there is null. */
+export function explanationJson(explanation: RequestExplanation): string {
+  return JSON.stringify(explanation, (_, value: unknown) => value ?? null);
+}
