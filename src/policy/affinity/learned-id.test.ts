@@ -69,6 +69,7 @@ test.each([
   ["X-Session-Id: abc", "abc"],
   ["x-session-id:abc", "abc"],
   ["X-SESSION-ID:  a b; c=d ", "a b; c=d"],
+  ["X-Session-Id: caf\u00c3\u00a0", "caf\u00c3\u00a0"],
   ["X-Session-Id:", ""],
   ["X-Session-Ids: abc", ""],
   ["XX-Session-Id: abc", ""],

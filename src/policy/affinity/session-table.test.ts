@@ -114,6 +114,17 @@ test("a session that takes the place of another has told the store nothing yet",
   expect(table.isToTell(table.put("y", "a:80", 1), 1)).toBe(true);
 });
 
+test("the store has to hear of every session, however many there are", () => {
+  const table = new SessionTable(1000, HOUR);
+  const toTell = Array.from({ length: 1000 }, (_, i) => {
+    const slot = table.put(`s${i}`, "a:80", 0);
+    const isToTell = table.isToTell(slot, 0);
+    table.told(slot, 0);
+    return isToTell && !table.isToTell(slot, 1);
+  });
+  expect(toTell).not.toContain(false);
+});
+
 type Step = readonly [what: "find" | "put" | "peek" | "sweep", key: string, laterMs: number, address: string];
 
 test("holds what a Map with the times of last use holds", () => {
@@ -218,14 +229,20 @@ test("a million sessions with room for a hundred thousand: memory stays what it 
   expect(table.find(idOf(899_999), 1_000_000)).toBe(-1);
   expect(end - full).toBeLessThan(2 ** 20);
 
-  const ids = Array.from({ length: 100_000 }, (_, i) => idOf(900_000 + ((i * 7_919) % 100_000)));
-  const startedAt = process.hrtime.bigint();
   let found = 0;
-  for (const id of ids) if (table.find(id, 1_000_000) !== -1) found++;
-  const ns = Number(process.hrtime.bigint() - startedAt) / ids.length;
-  expect(found).toBe(100_000);
+  let best = Number.POSITIVE_INFINITY;
+  for (let pass = 0; pass < 5; pass++) {
+    // As a request brings them: strings never seen before, in no order.
+    const ids = Array.from({ length: 100_000 }, (_, i) =>
+      Buffer.from(idOf(900_000 + ((i * 7_919) % 100_000))).toString("latin1"),
+    );
+    const startedAt = process.hrtime.bigint();
+    for (const id of ids) if (table.find(id, 1_000_000) !== -1) found++;
+    best = Math.min(best, Number(process.hrtime.bigint() - startedAt) / ids.length);
+  }
+  expect(found).toBe(500_000);
   console.log(
     `SessionTable, 100,000 held of 1,000,000: ${Math.round((end - empty) / 100_000)} bytes each, ` +
-      `${Math.round(ns)} ns to find one, in no order`,
+      `${Math.round(best)} ns to find one, in no order`,
   );
 });

@@ -220,6 +220,15 @@ describe("a session whose backend is lost", () => {
     expect([served(affinity, "y", anew!, 4), belongs(affinity, "x", 4)]).toEqual(["kept", "b"]);
   });
 
+  test("of two with one address the first is meant", () => {
+    const affinity = affinityOf();
+    const [first, second] = [...sampleBackends({ a: 1 }), ...sampleBackends({ a: 1 })];
+    affinity.update([first!, second!]);
+    expect(served(affinity, "x", second!, 0)).toBe("begun");
+    expect(affinity.open(request("x"), 0, 1)!.backend).toBe(first);
+    expect(served(affinity, "x", second!, 1)).toBe("kept");
+  });
+
   test("does not get new sessions from what it still answers once it is removed", () => {
     const affinity = affinityOf();
     const begun = affinity.open(request("x"), 0, 0)!;
@@ -441,6 +450,16 @@ describe("a shared store", () => {
     affinity.place(third, b, 3);
     affinity.found(fourth, "gone.test:80", 3);
     expect([fourth.backend, belongs(affinity, "y", 4)]).toEqual([b, "b"]);
+  });
+
+  test("answers when the session has ended here meanwhile", () => {
+    const affinity = affinityOf({ ttl: 40 }, new SampleStore());
+    for (const id of ["x", "y"]) served(affinity, id, a, 0);
+    const [x, y] = ["x", "y"].map((id) => affinity.open(request(id), 0, 1)!);
+    affinity.found(x!, "b.test:80", 41);
+    affinity.found(y!, undefined, 41);
+    expect([x!.backend, belongs(affinity, "x", 42)]).toEqual([b, "b"]);
+    expect([y!.backend, belongs(affinity, "y", 42)]).toEqual([a, undefined]);
   });
 
   test("knows better: the session is there from then on, whoever is answered late", () => {
