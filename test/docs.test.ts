@@ -137,10 +137,13 @@ describe("configurations", () => {
   });
 });
 
+/** Variables that pages name without a value, because theirs would be a secret. */
+const environment = { SPILLWAY_AFFINITY_KEY: "sixteen characters and more" };
+
 /** A whole configuration, or a part of one put where its first line says into a small whole one. */
 function loadBlock(text: string): Loaded {
   if (text.startsWith("# spillway.yaml\n")) {
-    return parseConfig(text, { file: "spillway.yaml", format: "yaml", environment: {} });
+    return parseConfig(text, { file: "spillway.yaml", format: "yaml", environment });
   }
   const place = /^# under (upstreams\.web|listeners\[0\])\n/.exec(text)?.[1];
   if (place === undefined) throw new Error("its first line is neither # spillway.yaml nor # under upstreams.web");
@@ -151,7 +154,7 @@ function loadBlock(text: string): Loaded {
     listeners: [place === "listeners[0]" ? { ...listener, ...part } : listener],
     upstreams: { web: place === "upstreams.web" ? { ...upstream, ...part } : upstream },
   };
-  return checkConfig(whole, { file: "part", environment: {} });
+  return checkConfig(whole, { file: "part", environment });
 }
 
 function told(loaded: Loaded): string[] {
