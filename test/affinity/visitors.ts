@@ -120,6 +120,8 @@ export interface CrowdOptions {
   readonly weights?: readonly number[];
   readonly affinity?: object;
   readonly upstream?: SceneOptions["upstream"];
+  /** Of every backend. */
+  readonly backend?: { readonly maxRequests?: number };
   readonly connections?: number;
 }
 
@@ -132,7 +134,7 @@ export async function crowd(kind: Kind, options: CrowdOptions): Promise<Crowd> {
       listeners: [{ listen: "127.0.0.1:0", upstream: "web", ...kind.listener }],
       upstreams: {
         web: {
-          backends: urls.map((url, n) => ({ url, weight: weights[n]! })),
+          backends: urls.map((url, n) => ({ url, weight: weights[n]!, ...options.backend })),
           ...options.upstream,
           affinity: { ...kind.affinity, ...options.affinity } as AffinityInput,
         },
