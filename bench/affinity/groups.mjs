@@ -7,6 +7,7 @@
  * @property {string} id
  * @property {string} label
  * @property {Extras} extras
+ * @property {string} [counts] the counter that has to count every request, or something else was measured
  * @property {number} [most] what it may cost, as a ratio to the first of its group
  */
 
@@ -36,8 +37,11 @@ const never = "ttl: 1d"; // renewed after 2.4 hours: not while this runs
 
 /** @param {string} by @param {string} [more] @returns {Extras} */
 const affinity = (by, more = "") => ({ upstream: `    affinity: { ${by}, ${never}${more} }\n` });
+const kept = 'spillway_affinity_kept_total{upstream="web"}';
 const cookie = affinity("cookie: spillway", ', key: "a key for the benchmark"');
 
+/** @param {string} source */
+const located = (source) => `spillway_client_positions_total{source="${source}"}`;
 /** All backends are in one place, so that they are balanced as evenly as without. */
 const place = { latitude: 37.5, longitude: 127 };
 const nearest = {
@@ -56,17 +60,24 @@ export function groupsOf({ geoip, redis }) {
       variants: [
         { id: "off", label: "off", extras: {} },
         { id: "off-again", label: "off, a second time", extras: {} },
-        { id: "cookie-new", label: "cookie, every answer begins a session", extras: cookie },
-        { id: "client-ip", label: "client-ip", extras: affinity("client-ip: true") },
+        {
+          id: "cookie-new",
+          label: "cookie, every answer begins a session",
+          counts: 'spillway_affinity_begun_total{upstream="web"}',
+          extras: cookie,
+        },
+        { id: "client-ip", label: "client-ip", counts: kept, extras: affinity("client-ip: true") },
         { id: "least", label: "off, least connections", extras: { balance: "least-connections" } },
         {
           id: "nearest-default",
           label: "nearest, default position",
+          counts: located("default"),
           extras: { ...nearest, listener: clientPosition("default: { latitude: 35.2, longitude: 129.1 }") },
         },
         {
           id: "nearest-geoip",
           label: "nearest, position from a database, cached",
+          counts: located("geoip"),
           extras: { ...nearest, listener: clientPosition(`geoip: "${geoip}"`) },
           most: 1.04,
         },
@@ -77,7 +88,7 @@ export function groupsOf({ geoip, redis }) {
       begun: "by-spillway",
       variants: [
         { id: "cookie-off", label: "off", extras: {} },
-        { id: "cookie", label: "cookie", extras: cookie, most: 1.06 },
+        { id: "cookie", label: "cookie", counts: kept, extras: cookie, most: 1.06 },
       ],
     },
     {
@@ -85,7 +96,7 @@ export function groupsOf({ geoip, redis }) {
       begun: "by-backend",
       variants: [
         { id: "learned-off", label: "off", extras: {} },
-        { id: "learned", label: "learned cookie", extras: affinity("learned: { cookie: SID }") },
+        { id: "learned", label: "learned cookie", counts: kept, extras: affinity("learned: { cookie: SID }") },
       ],
     },
     {
@@ -93,13 +104,14 @@ export function groupsOf({ geoip, redis }) {
       carry: (client) => ({ lines: `X-Session: ${sessionId(client)}\r\n` }),
       variants: [
         { id: "header-off", label: "off", extras: {} },
-        { id: "header", label: "header", extras: affinity("header: x-session") },
+        { id: "header", label: "header", counts: kept, extras: affinity("header: x-session") },
         ...(redis === undefined
           ? []
           : [
               {
                 id: "redis",
                 label: "header, store in Redis",
+                counts: kept,
                 extras: affinity("header: x-session", `, store: "${redis}"`),
               },
             ]),
@@ -113,6 +125,7 @@ export function groupsOf({ geoip, redis }) {
         {
           id: "nearest-header",
           label: "nearest, position from fields",
+          counts: located("header"),
           extras: {
             ...nearest,
             listener: trusting + clientPosition("headers: { latitude: x-latitude, longitude: x-longitude }"),

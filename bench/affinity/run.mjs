@@ -121,16 +121,27 @@ async function main() {
   for (let i = 0; i < starts; i++) {
     console.error(`start ${i + 1} of ${starts}`);
     const running = await startAll(chosen, context);
-    const requests = await Promise.all(running.map(({ group, ports }) => requestsOf(group, ports)));
+    const spillways = running.flatMap((group) => group.spillways);
+    const requests = await Promise.all(
+      running.map(({ group, spillways }) => requestsOf(group, spillways.at(-1)?.port ?? 0)),
+    );
     for (const [h, { id, head }] of measuredHeads.entries()) {
-      const turns = running.flatMap(({ spillways }, g) => {
+      const turns = running.flatMap((group, g) => {
         const fields = `${dir}/fields-${id}-${g}`;
         writeFileSync(fields, (requests[g] ?? []).map((request) => fieldsOf(head, request)).join("\r\n"));
-        return spillways.map(({ running: { pid }, port }) => ({ pid, load: { connections, fields, port } }));
+        return group.spillways.map(({ running: { pid }, port }) => ({ pid, load: { connections, fields, port } }));
       });
       for (const [v, of] of (await takeTurns(turns, pace, tools)).entries()) taken[h]?.[v]?.push(of);
     }
-    await Promise.all(running.flatMap(({ spillways }) => spillways.map((spillway) => spillway.running.stop())));
+    const last = taken.map((head) => head.map((ofStarts) => ofStarts.at(-1)?.requests ?? 0));
+    for (const [v, { variant, adminPort }] of spillways.entries()) {
+      await checkCounter(
+        variant,
+        adminPort,
+        last.reduce((sum, head) => sum + (head[v] ?? 0), 0),
+      );
+    }
+    await Promise.all(spillways.map((spillway) => spillway.running.stop()));
   }
   await Promise.all([backend.stop(), redis?.running.stop()]);
 
@@ -209,19 +220,22 @@ async function startAll(groups, context) {
   // Not all at once: they share a core, and each has to be up within a time.
   for (const group of groups) {
     const spillways = await Promise.all(
-      group.variants.map(({ extras }) => startSpillwayOn(context, options.node, [], extras)),
+      group.variants.map(async (variant) => ({
+        variant,
+        ...(await startSpillwayOn(context, options.node, [], variant.extras)),
+      })),
     );
-    running.push({ group, spillways, ports: spillways.map(({ port }) => port) });
+    running.push({ group, spillways });
   }
   return running;
 }
 
-/** What each client sends, its session begun where that is the server's to do. @param {Group} group @param {readonly number[]} ports */
-async function requestsOf({ begun, carry }, ports) {
+/** What each client sends, its session begun where that is the server's to do. @param {Group} group @param {number} port */
+async function requestsOf({ begun, carry }, port) {
   /** @type {Requests[]} */
   const requests = [];
   for (let client = 0; client < connections; client++) {
-    if (begun !== undefined) requests.push({ cookie: await cookieFrom(ports.at(-1) ?? 0, begun, client) });
+    if (begun !== undefined) requests.push({ cookie: await cookieFrom(port, begun, client) });
     else requests.push(carry?.(client) ?? {});
   }
   return requests;
@@ -235,6 +249,19 @@ async function cookieFrom(port, by, client) {
   const pair = response.headers.getSetCookie()[0]?.split(";")[0];
   if (pair === undefined) throw new Error(`no cookie came with status ${response.status}`);
   return pair;
+}
+
+/** Throws when what was measured is not what was meant. @param {import("./groups.mjs").Variant} variant @param {number} adminPort @param {number} requests */
+async function checkCounter({ label, counts }, adminPort, requests) {
+  if (counts === undefined) return;
+  const metrics = await (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text();
+  const value = Number(
+    metrics
+      .split("\n")
+      .find((line) => line.startsWith(`${counts} `))
+      ?.slice(counts.length),
+  );
+  if (!(value >= requests)) throw new Error(`${label}: ${counts} is ${value} after ${requests} requests`);
 }
 
 /**
@@ -276,7 +303,7 @@ function print({ machine, versions, tables }) {
       (label) => `  ${label}`,
     );
     console.log(`\n${table.title}, ${connections} connections\n${textTable(header, cells)}`);
-    for (const text of verdictsOf(table)) console.log(text);
+    for (const text of verdictsOf(table)) console.log(options.quick ? `${text} (too short to judge)` : text);
     const rows = table.groups.flatMap((group) => group.rows);
     for (const { label, errors, reasons } of rows) {
       if (errors > 0) console.log(`${label}: ${errors} errors: ${JSON.stringify(reasons)}`);

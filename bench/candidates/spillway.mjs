@@ -33,7 +33,7 @@ export async function startSpillwayOn(context, node, nodeOptions = [], extras = 
   const running = start(node, [...nodeOptions, command, "run", file], { cpus: context.cpus, cwd: context.dir });
   context.started?.(running);
   await answers(port, running);
-  return { running, port };
+  return { running, port, adminPort };
 }
 
 /**
