@@ -1,0 +1,230 @@
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { SeededRandom } from "../../src/policy/model/random.ts";
+import { findRedis } from "../support/redis.ts";
+import { pause } from "../support/wire.ts";
+import { agreed, each, Guest, type Instance, Pair, type PairOptions, shuffled } from "./instances.ts";
+import { type Load, loadOn, report } from "./load.ts";
+
+const installation = findRedis();
+if (typeof installation === "string") {
+  if (process.env.CI === "true") throw new Error(installation);
+  console.warn(`skipped: two instances with one Redis. ${installation}`);
+}
+
+const random = new SeededRandom(5);
+const anyOf = <T>(list: readonly T[]): T => list[Math.floor(random.next() * list.length)]!;
+
+let invited = 0;
+/** New ones, of every kind in turn. */
+const guests = (count: number) => Array.from({ length: count }, () => new Guest(invited++));
+
+let both: Pair;
+
+/** One pair for all tests of a block. */
+function pairWith(options: PairOptions): void {
+  beforeAll(async () => {
+    if (typeof installation !== "string") both = await Pair.start(installation.program, options);
+  });
+  beforeEach(() => both.begin());
+  afterAll(() => both?.close());
+}
+
+/** How many sessions Redis has. */
+async function sizeOfRedis(): Promise<number> {
+  const client = new Redis(both.redis.port, "127.0.0.1");
+  const size = await client.dbsize();
+  client.disconnect();
+  return size;
+}
+
+/** All come for the first time, each to any instance, and Redis knows of it. */
+async function arrive(all: readonly Guest[], instances: readonly Instance[] = both.instances): Promise<void> {
+  const before = await sizeOfRedis();
+  await each(shuffled(all, random), (guest) => guest.visit(anyOf(instances)));
+  let size = 0;
+  for (let tries = 0; tries < 200 && size !== before + all.length; tries++, await pause(10)) size = await sizeOfRedis();
+  expect(size).toBe(before + all.length);
+}
+
+/** All come once, in random order, each to any of the instances, and are served by the backend of their session. */
+async function expectAtHome(all: readonly Guest[], instances: readonly Instance[]): Promise<void> {
+  const astray: string[] = [];
+  await each(shuffled(all, random), async (guest) => {
+    const { status, backend } = await guest.visit(anyOf(instances));
+    if (status !== 200 || backend !== guest.home) astray.push(`${guest.kind} of ${guest.home}: ${status} ${backend}`);
+  });
+  expect(astray).toEqual([]);
+}
+
+describe.skipIf(typeof installation === "string")("two instances with one Redis", () => {
+  // Busy machines take their time: no session ends, and no question remains without answer, because of that.
+  pairWith({ ttl: "60s", timeout: "2s" });
+
+  test("200 sessions by every kind of id, in random order: what begins at one goes on at the other", async () => {
+    const all = guests(200);
+    await arrive(all);
+    const [one, other] = both.instances;
+    for (const instances of [both.instances, [one], [other]]) await expectAtHome(all, instances);
+    expect(
+      await both.changes(
+        "affinity_begun_total",
+        "affinity_kept_total",
+        "affinity_moved_total",
+        "affinity_lost_total",
+        "affinity_evicted_total",
+        "affinity_store_failures_total",
+        "requests_failed_total",
+      ),
+    ).toEqual({
+      affinity_begun_total: 200,
+      affinity_kept_total: 600,
+      affinity_moved_total: 0,
+      affinity_lost_total: 0,
+      affinity_evicted_total: 0,
+      affinity_store_failures_total: 0,
+      requests_failed_total: 0,
+    });
+  });
+
+  test("each instance counts the sessions that it holds, also those that began at the other", async () => {
+    const [one, other] = both.instances;
+    const all = guests(30);
+    await arrive(all, [one]);
+    await expectAtHome(all, [other]);
+    expect(await both.changes("affinity_sessions")).toEqual({ affinity_sessions: 60 });
+  });
+
+  test("sessions whose first two requests come to both at the same moment end on one backend", async () => {
+    const [one, other] = both.instances;
+    const all = guests(150).filter(({ kind }) => kind !== "learned");
+    const first = await Promise.all(all.map((guest) => Promise.all([guest.visit(one), guest.visit(other)])));
+    expect(new Set(first.flat().map(({ status }) => status))).toEqual(new Set([200]));
+    await agreed(all, both.instances);
+    for (const [n, guest] of all.entries()) {
+      guest.home = (await guest.visit(one)).backend;
+      expect(first[n]!.map(({ backend }) => backend)).toContain(guest.home);
+    }
+    for (const instance of both.instances) await expectAtHome(all, [instance]);
+    const apart = first.filter(([here, there]) => here.backend !== there.backend).length;
+    console.log(
+      `of ${all.length} sessions begun at both at once ${apart} were served by two backends, then all by one`,
+    );
+  });
+
+  test("clients that go to the other instance at once, as quickly as they can, are there for good soon", async () => {
+    const all = guests(150);
+    let apart = 0;
+    await each(all, async (guest) => {
+      const [here, there] = shuffled(both.instances, random);
+      await guest.visit(here!);
+      if ((await guest.visit(there!)).backend !== guest.home) apart++;
+    });
+    await agreed(all, both.instances);
+    expect((await both.changes("requests_failed_total")).requests_failed_total).toBe(0);
+    console.log(`of ${all.length} clients that went on at the other at once ${apart} were ahead of their session`);
+  });
+
+  test("the sessions of a backend that is down move once, to one new backend at both, and no others do", async () => {
+    const all = guests(150);
+    await arrive(all);
+    for (const instance of both.instances) await expectAtHome(all, [instance]);
+    await both.begin();
+    await both.afterwards("backend_down", () => both.backends.get("b")!.stop());
+    const lost = all.filter(({ home }) => home === "b");
+    for (const guest of lost) guest.home = "";
+    await each(shuffled(lost, random), (guest) => guest.visit(anyOf(both.instances)));
+    // What has become of them there is on its way to Redis.
+    await pause(200);
+    for (const instance of both.instances) await expectAtHome(all, [instance]);
+    expect(new Set(lost.map(({ home }) => home))).toEqual(new Set(["a", "c"]));
+
+    await both.afterwards("backend_up", () => both.backends.get("b")!.start());
+    for (const instance of both.instances) await expectAtHome(all, [instance]);
+    expect(await both.changes("affinity_moved_total", "requests_failed_total")).toEqual({
+      affinity_moved_total: lost.length,
+      requests_failed_total: 0,
+    });
+  });
+
+  test("in the very moment in which a backend dies no request fails, and both agree soon on where its sessions are", async () => {
+    const [one, other] = both.instances;
+    const all = guests(150);
+    await arrive(all);
+    for (const instance of both.instances) await expectAtHome(all, [instance]);
+    both.backends.get("c")!.stop();
+    const visits = await Promise.all(all.map((guest) => Promise.all([guest.visit(one), guest.visit(other)])));
+    for (const [n, guest] of all.entries()) {
+      const backends = visits[n]!.map(({ status, backend }) => `${status} ${backend}`);
+      if (guest.home === "c") for (const backend of backends) expect(["200 a", "200 b"]).toContain(backend);
+      else expect(backends).toEqual([`200 ${guest.home}`, `200 ${guest.home}`]);
+    }
+    await agreed(all, both.instances);
+    await expectAtHome(
+      all.filter(({ home }) => home !== "c"),
+      both.instances,
+    );
+    await both.afterwards("backend_up", () => both.backends.get("c")!.start());
+  });
+});
+
+describe.skipIf(typeof installation === "string")("two instances whose Redis goes away", () => {
+  // The store hears of a session that goes on after a tenth of its time to live: a second.
+  pairWith({ ttl: "10s", timeout: "50ms" });
+  const RENEWED_MS = 1_200;
+
+  test("under load: no request fails, no session moves, and Redis learns them anew when it is back", async () => {
+    const [one, other] = both.instances;
+    const [known, ofOne] = [guests(150), guests(60)];
+    await arrive(known);
+    await arrive(ofOne, [one]);
+    for (const instance of both.instances) await expectAtHome(known, [instance]);
+    await both.begin();
+
+    const load = loadOn(both.instances, { known, ofOne, random, newGuest: () => guests(1)[0]! });
+    onTestFinished(async () => void (await load.stop()));
+    const phases: (readonly [name: string, load: Load])[] = [];
+    const during = async (name: string, work: () => unknown): Promise<void> => {
+      await work();
+      phases.push([name, load.take()]);
+    };
+    await during("calm", () => pause(800));
+    await during("Redis gone", async () => {
+      await both.redis.stop();
+      await pause(1_200);
+    });
+    await during("Redis back, empty", async () => {
+      await both.afterwards("session_store_up", () => both.redis.start());
+      await pause(RENEWED_MS);
+    });
+    // Each comes once more to the only instance that knows it; the other has it from Redis.
+    for (const instance of [one, other]) {
+      await load.without(ofOne, () => expectAtHome(ofOne, [instance]));
+      await pause(200);
+    }
+    await during("Redis frozen", async () => {
+      both.redis.freeze();
+      await pause(2_000);
+    });
+    await during("Redis goes on", async () => {
+      await both.afterwards("session_store_up", () => both.redis.thaw());
+      await pause(300);
+    });
+    phases.push(["end", await load.stop()]);
+    console.log(report(phases));
+
+    const sums = phases.map(([, phase]) => phase);
+    expect(sums.flatMap(({ failed }) => failed)).toEqual([]);
+    expect(sums.flatMap(({ astray }) => astray)).toEqual([]);
+    expect(sums.reduce((sum, { visits }) => sum + visits.length, 0)).toBeGreaterThan(1_000);
+    // Nobody has waited for a Redis that does not answer for 2 s.
+    expect(Math.max(...sums.flatMap(({ visits }) => visits.map(({ ms }) => ms)))).toBeLessThan(1_500);
+    expect(await both.changes("affinity_moved_total", "requests_failed_total")).toEqual({
+      affinity_moved_total: 0,
+      requests_failed_total: 0,
+    });
+    const { affinity_store_failures_total: failures } = await both.changes("affinity_store_failures_total");
+    expect(failures).toBeGreaterThan(0);
+    await expectAtHome([...known, ...ofOne], both.instances);
+  });
+});
