@@ -107,6 +107,11 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
     return this.#dispatch?.attempts ?? 0;
   }
 
+  /** Which session it is of, as far as can be told; see `Upstream.mayLeave`. */
+  get sessionOf(): string {
+    return this.#dispatch?.who ?? "";
+  }
+
   /** Data bytes of the response's body so far. */
   get responseBytesSent(): number {
     return this.#tunnel?.bytesToClient ?? this.#responseBody?.bytes ?? this.#wholeBytes;

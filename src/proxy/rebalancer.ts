@@ -7,6 +7,8 @@ import type { Services } from "./services.ts";
 
 /** A tunnel that may be asked to go. */
 export interface MovableTunnel {
+  /** Whose it is: see `Upstream.mayLeave`. */
+  readonly who: string;
   /** When something last passed, either way. */
   readonly lastActiveMs: number;
   /** Whether its protocol has a way to say so, and this is a moment for it. */
@@ -30,9 +32,9 @@ class OpenTunnels {
   /** Those that could go when it was last looked, the longest idle at the end. */
   #idle: MovableTunnel[] = [];
 
-  /** Closes the one that has been idle for longest, if any can be closed. */
-  closeOne(): boolean {
-    return this.#closeListed() || (this.#list() && this.#closeListed());
+  /** Closes the one that has been idle for longest, if any can be closed: that one. */
+  closeOne(): MovableTunnel | undefined {
+    return this.#closeListed() ?? (this.#list() ? this.#closeListed() : undefined);
   }
 
   /** Nobody has to go for now. */
@@ -41,11 +43,11 @@ class OpenTunnels {
   }
 
   /** Much may have passed since they were listed: each is asked again. */
-  #closeListed(): boolean {
+  #closeListed(): MovableTunnel | undefined {
     for (let tunnel = this.#idle.pop(); tunnel !== undefined; tunnel = this.#idle.pop()) {
-      if (tunnel.closeGently()) return true;
+      if (tunnel.closeGently()) return tunnel;
     }
-    return false;
+    return undefined;
   }
 
   #list(): boolean {
@@ -108,9 +110,10 @@ export class Rebalancer {
     const now = this.#clock.now();
     const rebalance = this.#rebalance;
     for (let backend = this.#next(now); backend !== undefined; backend = this.#next(now)) {
-      if (this.#tunnels.get(backend)?.closeOne() === true) {
+      const closed = this.#tunnels.get(backend)?.closeOne();
+      if (closed !== undefined) {
         rebalance.gave(backend, now);
-        this.#upstream.mayLeave(backend, now);
+        this.#upstream.mayLeave(backend, closed.who, now);
         this.#closed();
       } else {
         rebalance.hasNoneToGive(backend, now);

@@ -46,10 +46,12 @@ export class Tunnel implements RequestReader, ResponseReader, MovableTunnel {
   readonly #siblings: Set<MovableTunnel> | undefined;
   readonly #framesUp: WebSocketFrames | undefined;
   readonly #framesDown: WebSocketFrames | undefined;
+  readonly who: string;
   lastActiveMs = 0;
 
   constructor(exchange: Exchange, backend: BackendConnection, services: Services) {
     this.#exchange = exchange;
+    this.who = exchange.sessionOf;
     this.#client = exchange.session.connection;
     this.#backend = backend;
     this.#services = services;

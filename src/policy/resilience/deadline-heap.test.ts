@@ -3,8 +3,13 @@ import { expect, test } from "vitest";
 import { DeadlineHeap } from "./deadline-heap.ts";
 import { Place, WaitingLine } from "./waiting-line.ts";
 
-function place(deadlineMs: number): Place {
-  return new Place({ priority: "normal", deadlineMs, place: undefined }, new WaitingLine(1), 0);
+function place(dueMs: number): Place {
+  return new Place(
+    { priority: "normal", deadlineMs: Number.POSITIVE_INFINITY, place: undefined },
+    new WaitingLine(1),
+    0,
+    dueMs,
+  );
 }
 
 test("the soonest is on top, whoever was added or removed before", () => {
@@ -31,8 +36,8 @@ test("the soonest is on top, whoever was added or removed before", () => {
           const [removed] = all.splice(step.remove % all.length, 1);
           heap.remove(removed!);
         }
-        const soonest = Math.min(...all.map((one) => one.waiter.deadlineMs));
-        expect(heap.soonest?.waiter.deadlineMs ?? Number.POSITIVE_INFINITY).toBe(soonest);
+        const soonest = Math.min(...all.map((one) => one.dueMs));
+        expect(heap.soonest?.dueMs ?? Number.POSITIVE_INFINITY).toBe(soonest);
         if (heap.soonest !== undefined) expect(all).toContain(heap.soonest);
       }
     }),

@@ -1,6 +1,6 @@
 import type { Place } from "./waiting-line.ts";
 
-/** Waiters by their own deadlines, the soonest on top: a binary heap. Adding and removing are O(log n). */
+/** Waiters by when they are due, the soonest on top: a binary heap. Adding and removing are O(log n). */
 export class DeadlineHeap {
   readonly #places: Place[] = [];
 
@@ -58,5 +58,5 @@ export class DeadlineHeap {
 }
 
 function before(a: Place, b: Place): boolean {
-  return a.waiter.deadlineMs < b.waiter.deadlineMs;
+  return a.dueMs < b.dueMs;
 }

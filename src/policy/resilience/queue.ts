@@ -15,7 +15,7 @@ const OVERLOADED_AFTER_TARGETS = 5;
 // The estimate knows nothing of those who will leave the line: only who has not even nearly enough time is refused.
 const HOPELESS = 1.2;
 
-// How many waiters of one priority are offered to a caller that refuses them.
+// How many waiters of one priority are offered to a caller that refuses them, unless it says how many.
 const MAX_OFFERS = 16;
 
 const NEVER_YET = Number.NEGATIVE_INFINITY;
@@ -40,10 +40,11 @@ export class WaitingQueue<W extends Waiter> {
   readonly #timeoutMs: number;
   readonly #targetMs: number;
   readonly #shed: (waiter: W, why: ShedFromQueue, now: number) => void;
+  readonly #elsewhere: (() => number) | undefined;
   readonly #high = new WaitingLine(0);
   readonly #normal = new WaitingLine(1);
   readonly #low = new WaitingLine(2);
-  /** Those whose own deadline comes before `timeout`; the others are due in the order in which they joined. */
+  /** Those who are due before `timeout` is over here; the others are due in the order in which they joined. */
   readonly #deadlines = new DeadlineHeap();
   readonly #rate = new ServiceRate();
   #size = 0;
@@ -54,13 +55,21 @@ export class WaitingQueue<W extends Waiter> {
   /** One is being shed for another. If it joins again at once, an equal must not be shed for it: it would do the same. */
   #makingRoom = false;
 
-  /** `shed` is told of everyone who waited and is neither served nor has left by itself, once. */
-  constructor(options: QueueOptions, shed: (waiter: W, why: ShedFromQueue, now: number) => void) {
+  /**
+   * `shed` is told of everyone who waited and is neither served nor has left by itself, once. `elsewhere` says how many
+   * wait in other queues that `max` is shared with.
+   */
+  constructor(
+    options: QueueOptions,
+    shed: (waiter: W, why: ShedFromQueue, now: number) => void,
+    elsewhere?: () => number,
+  ) {
     // Where nobody may wait for any time, nobody can wait.
     this.#max = options.timeout > 0 && options.target > 0 ? options.max : 0;
     this.#timeoutMs = options.timeout;
     this.#targetMs = options.target;
     this.#shed = shed;
+    this.#elsewhere = elsewhere;
   }
 
   get size(): number {
@@ -82,7 +91,7 @@ export class WaitingQueue<W extends Waiter> {
       Math.max(this.#overloadedAtMs, oldestMs + this.#targetMs), // once it is overloaded
     );
     const soonest = this.#deadlines.soonest;
-    return soonest === undefined ? overdueMs : Math.min(overdueMs, soonest.waiter.deadlineMs);
+    return soonest === undefined ? overdueMs : Math.min(overdueMs, soonest.dueMs);
   }
 
   /**
@@ -96,13 +105,13 @@ export class WaitingQueue<W extends Waiter> {
     this.advance(now);
     if (waiter.place !== undefined) throw new Error("It waits already; it must leave first.");
     if (waiter.deadlineMs <= now || this.#isHopeless(waiter, now)) return "deadline";
-    if (this.#size < this.#max) {
-      this.#add(waiter, now);
+    if (this.#size + (this.#elsewhere?.() ?? 0) < this.#max) {
+      this.#add(waiter, now, now);
       return undefined;
     }
     const worst = this.#worseThan(waiter.priority);
     if (worst === undefined) return "queue-full";
-    this.#add(waiter, now); // first, so that the queue is not empty in between where there is one place only
+    this.#add(waiter, now, now); // first, so that the queue is not empty in between where there is one place only
     this.#remove(worst);
     const outermost = !this.#makingRoom;
     this.#makingRoom = true;
@@ -116,12 +125,14 @@ export class WaitingQueue<W extends Waiter> {
 
   /**
    * Takes out who goes next; undefined when nobody does. Sheds first whose time is up. Whom `accept` refuses keeps its
-   * place, and the next is offered, up to 16 of each priority. `accept` must not join, leave or take.
+   * place, and the next is offered, up to `offers` of each priority. `accept` must not join, leave or take.
    */
-  next(now: number, accept?: (waiter: W) => boolean): W | undefined {
+  next(now: number, accept?: (waiter: W) => boolean, offers = MAX_OFFERS): W | undefined {
     this.advance(now);
     const place =
-      this.#firstOf(this.#high, accept) ?? this.#firstOf(this.#normal, accept) ?? this.#firstOf(this.#low, accept);
+      this.#firstOf(this.#high, accept, offers) ??
+      this.#firstOf(this.#normal, accept, offers) ??
+      this.#firstOf(this.#low, accept, offers);
     if (place === undefined) return undefined;
     this.#rate.departed(now);
     this.#remove(place);
@@ -133,6 +144,14 @@ export class WaitingQueue<W extends Waiter> {
     const place = waiter.place;
     if (place === undefined || place.line !== this.#lineOf(waiter.priority)) return false;
     this.#remove(place);
+    return true;
+  }
+
+  /** One that waits here waits in `other` from now on, for no longer than it would have here. False when it does not. */
+  moveTo(other: WaitingQueue<W>, waiter: W, now: number): boolean {
+    const { joinedMs } = waiter.place ?? {};
+    if (joinedMs === undefined || !this.leave(waiter)) return false;
+    other.#add(waiter, now, joinedMs);
     return true;
   }
 
@@ -186,34 +205,34 @@ export class WaitingQueue<W extends Waiter> {
   /** Of those whose time is up, one. */
   #overdue(now: number): Place {
     const soonest = this.#deadlines.soonest;
-    return soonest !== undefined && soonest.waiter.deadlineMs <= now ? soonest : this.#oldest()!;
+    return soonest !== undefined && soonest.dueMs <= now ? soonest : this.#oldest()!;
   }
 
   #oldest(): Place | undefined {
     return older(older(this.#high.oldest, this.#normal.oldest), this.#low.oldest);
   }
 
-  #firstOf(line: WaitingLine, accept: ((waiter: W) => boolean) | undefined): Place | undefined {
+  #firstOf(line: WaitingLine, accept: ((waiter: W) => boolean) | undefined, most: number): Place | undefined {
     const newestFirst = this.#overloaded;
     let place = newestFirst ? line.newest : line.oldest;
     if (accept === undefined) return place;
-    for (let offers = 0; place !== undefined && offers < MAX_OFFERS; offers++) {
+    for (let offers = 0; place !== undefined && offers < most; offers++) {
       if (accept(place.waiter as W)) return place;
       place = newestFirst ? place.ahead : place.behind;
     }
     return undefined;
   }
 
-  #add(waiter: W, now: number): void {
+  #add(waiter: W, now: number, joinedMs: number): void {
     if (this.#size === 0 && now - this.#clearedMs >= this.#targetMs) {
       this.#overloadedAtMs = now + OVERLOADED_AFTER_TARGETS * this.#targetMs;
       this.#rate.begin(now);
     }
     const line = this.#lineOf(waiter.priority);
-    const place = new Place(waiter, line, now);
+    const place = new Place(waiter, line, joinedMs, Math.min(waiter.deadlineMs, joinedMs + this.#timeoutMs));
     waiter.place = place;
     line.join(place);
-    if (waiter.deadlineMs < now + this.#timeoutMs) this.#deadlines.add(place);
+    if (place.dueMs < now + this.#timeoutMs) this.#deadlines.add(place);
     this.#size++;
     this.#overloaded = now >= this.#overloadedAtMs;
   }

@@ -13,16 +13,20 @@ export interface Waiter {
 export class Place {
   readonly waiter: Waiter;
   readonly line: WaitingLine;
+  /** When it began to wait, here or in the queue that it came from. */
   readonly joinedMs: number;
+  /** When it must have been served at the latest. */
+  readonly dueMs: number;
   ahead: Place | undefined = undefined;
   behind: Place | undefined = undefined;
   /** Index in the heap of deadlines; -1 when it is not in there. */
   heapIndex = -1;
 
-  constructor(waiter: Waiter, line: WaitingLine, joinedMs: number) {
+  constructor(waiter: Waiter, line: WaitingLine, joinedMs: number, dueMs: number) {
     this.waiter = waiter;
     this.line = line;
     this.joinedMs = joinedMs;
+    this.dueMs = dueMs;
   }
 }
 

@@ -29,20 +29,28 @@ export class Belonging {
     this.#session = upstream.affinity.open(request, wallMs, now);
   }
 
-  /** It has waited: another exchange of its session may have been placed meanwhile. */
-  lookAgain(now: number): void {
+  /** Time has passed since it was looked: another exchange of its session may have been placed elsewhere meanwhile. */
+  lookAgain(tried: ReadonlySet<Backend> | undefined, now: number): void {
     const { affinity } = this.#upstream;
+    if (this.#session === undefined || this.bound(tried) !== undefined) return;
     // An id of the application's that was not known begins nothing, whenever it is looked at.
-    if (this.#session === undefined || affinity.learnsFrom !== undefined) return;
-    if (this.bound(undefined) === undefined) this.#session = affinity.open(this.#request, this.#wallMs, now);
+    if (affinity.learnsFrom !== undefined && !this.isBound) return;
+    this.#session = affinity.open(this.#request, this.#wallMs, now) ?? this.#session;
   }
 
-  /** Somebody else may know better where it belongs: asks, and answers with how long to wait at most. 0: nobody to ask. */
+  /**
+   * Somebody else may know better where it belongs: asks, and answers with how long to wait at most. 0: nobody to ask.
+   * Where its backend was lost since it was last sure, others may have moved it while this worker did not need to.
+   */
   ask(asker: StoreAsker, now: number): number {
     const { store } = this.#upstream.affinity;
     const session = this.#session;
     if (store === undefined || session === undefined || session.key === "") return 0;
-    if (session.backend !== undefined && this.#upstream.keepsSessions(session.backend)) return 0;
+    const { backend, sureAtMs } = session;
+    const lost = backend === undefined || !this.#upstream.keepsSessions(backend);
+    if (!lost && sureAtMs >= this.#upstream.lostAtMs(backend)) {
+      return 0;
+    }
     return store.find(session.key, asker, now) ? store.timeoutMs : 0;
   }
 
@@ -63,11 +71,17 @@ export class Belonging {
     return this.#upstream.keepsSessions(backend) ? backend : undefined;
   }
 
-  /** Its backend has given up a tunnel for others to have it, and this one comes back: the backend it leaves for another. */
+  /** One of its tunnels was closed for it to go elsewhere, and now it comes with another: the backend that it leaves. */
   leaves(now: number): Backend | undefined {
     const backend = this.#session?.backend;
     if (backend === undefined || this.staysPut || this.#request.header("upgrade") === undefined) return undefined;
-    return this.#upstream.leaves(backend, now) ? backend : undefined;
+    return this.#upstream.leaves(backend, this.who, now) ? backend : undefined;
+  }
+
+  /** Which session it is, as far as can be told: a cookie of ours is the same for all that are on a backend. */
+  get who(): string {
+    const key = this.#session?.key ?? "";
+    return key === "" ? this.#request.client : key;
   }
 
   /** No other backend will do, whatever becomes of its own. */

@@ -179,7 +179,7 @@ describe("strict", () => {
     scene.upstream.fallback = { upstream: spare.upstream };
     served(scene, "x");
     const exchange = begun(scene, "x", 10);
-    expect(exchange.ended(failure("connect"), "nothing", 11)).toBe("answer 502 connect");
+    expect(exchange.ended(failure("connect"), "nothing", 11)).toBe("answer 503 affinity-lost");
     expect(spare.c.active).toBe(0);
   });
 });
@@ -370,11 +370,12 @@ describe("a backend that gives up a tunnel", () => {
     return `${exchange.log[0]} ${exchange.events.join(" ")}`;
   };
 
-  test("lets the next upgrade of its sessions leave for another, and no more than one", () => {
+  test("lets the session it was of leave for another when it comes with the next, once, and nobody else", () => {
     const scene = sticky({ a: {}, b: {} });
     expect([served(scene, "x")[0], served(scene, "y")[0], served(scene, "z")[0]]).toEqual(["a", "b", "a"]);
-    scene.upstream.mayLeave(scene.a, 10);
+    scene.upstream.mayLeave(scene.a, "x", 10);
     expect(served(scene, "x", 11)).toBe("a session-kept"); // no upgrade
+    expect(to(scene, upgrade("z"), 12)).toBe("try a session-kept");
     expect(to(scene, upgrade("x"), 12)).toBe("try b session-moved");
     expect(to(scene, upgrade("x"), 13)).toBe("try b session-kept");
     expect(to(scene, upgrade("z"), 14)).toBe("try a session-kept");
@@ -383,9 +384,9 @@ describe("a backend that gives up a tunnel", () => {
   test("keeps it when it does not come back within a minute, or when no other serves", () => {
     const scene = sticky({ a: {}, b: {} });
     served(scene, "x");
-    scene.upstream.mayLeave(scene.a, 10);
+    scene.upstream.mayLeave(scene.a, "x", 10);
     expect(to(scene, upgrade("x"), 60_010)).toBe("try a session-kept");
-    scene.upstream.mayLeave(scene.a, 70_000);
+    scene.upstream.mayLeave(scene.a, "x", 70_000);
     scene.upstream.setHealth(scene.b, false, "refused", 70_001);
     expect(to(scene, upgrade("x"), 70_002)).toBe("try a session-kept");
   });
@@ -393,7 +394,7 @@ describe("a backend that gives up a tunnel", () => {
   test("keeps it when sessions are not to be moved", () => {
     const scene = sticky({ a: {}, b: {} }, { strict: true });
     served(scene, "x");
-    scene.upstream.mayLeave(scene.a, 10);
+    scene.upstream.mayLeave(scene.a, "x", 10);
     expect(to(scene, upgrade("x"), 11)).toBe("try a session-kept");
   });
 });

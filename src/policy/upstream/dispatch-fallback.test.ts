@@ -218,7 +218,7 @@ describe("in the fallback upstream", () => {
     for (const backend of [a, b]) upstream.setHealth(backend, false, "connection refused", 0);
     const [first, second] = [begun(upstream, 1), begun(upstream, 1)];
     expect([first.last, second.last]).toEqual(["wait", "wait"]);
-    expect([upstream.queue.size, spare.queue.size]).toEqual([0, 2]);
+    expect([upstream.waiting, spare.waiting]).toEqual([0, 2]);
     first.dispatch.abandon(2);
     own.succeeded(3);
     expect([first.last, second.last]).toEqual(["wait", "try c"]);
@@ -235,7 +235,7 @@ describe("in the fallback upstream", () => {
     const exchange = begun(web.upstream);
     web.upstream.setHealth(web.a, false, "connection refused", 1);
     expect(exchange.log).toEqual(["wait", "wait"]);
-    expect([web.upstream.queue.size, other.upstream.queue.size]).toEqual([0, 1]);
+    expect([web.upstream.waiting, other.upstream.waiting]).toEqual([0, 1]);
     blocker.succeeded(2);
     expect(exchange.last).toBe("try c");
     for (const one of [exchange, running]) one.succeeded(3);
@@ -262,7 +262,7 @@ describe("in the fallback upstream", () => {
       expect(exchange.log).toEqual(["wait"]);
       expect(exchange.dispatch.wake(5)).toBe("done");
     }
-    expect([web.upstream.queue.size, other.upstream.queue.size, other.upstream.running]).toEqual([0, 0, 0]);
+    expect([web.upstream.waiting, other.upstream.waiting, other.upstream.running]).toEqual([0, 0, 0]);
     expect(() => begun(web.upstream, 2)).toThrow("broken");
     running.succeeded(3);
     expect(active([web.a, other.c])).toEqual([0, 0]);

@@ -172,7 +172,7 @@ class World {
     }
     for (const exchange of this.exchanges) exchange.offer(offer);
     // Ramps and intervals may go on after the last exchange.
-    if (best === undefined && this.upstreams.every(({ queue }) => queue.size === 0)) return undefined;
+    if (best === undefined && this.upstreams.every(({ waiting }) => waiting === 0)) return undefined;
     for (const upstream of this.upstreams) {
       offer(upstream.wakeAtMs, () => {
         upstream.advance(this.now);
@@ -386,7 +386,7 @@ test("whatever is on and whatever happens: tried once, sent as often as allowed,
         }
         for (const { upstream: each, backends } of [web, spare]) {
           expect(backends.map(({ active }) => active)).toEqual(backends.map(() => 0));
-          expect([each.running, each.queue.size, each.retry?.budget.running ?? 0]).toEqual([0, 0, 0]);
+          expect([each.running, each.waiting, each.retry?.budget.running ?? 0]).toEqual([0, 0, 0]);
         }
       },
     ),

@@ -28,14 +28,14 @@ describe("an exchange for which no backend has room", () => {
     const { upstream, a, first } = busy();
     const second = begun(upstream, 1);
     expect(second.log).toEqual(["wait"]);
-    expect(upstream.queue.size).toBe(1);
+    expect(upstream.waiting).toBe(1);
     first.succeeded(5);
     expect(second.log).toEqual(["wait", "try a"]);
     expect(second.dispatch.attempt?.startedMs).toBe(5);
     expect(a.active).toBe(1);
     expect(second.succeeded(6)).toBe("done");
     expect(a.active).toBe(0);
-    expect(upstream.queue.size).toBe(0);
+    expect(upstream.waiting).toBe(0);
   });
 
   test("takes a backend with room rather than wait for the one that is due", () => {
@@ -107,7 +107,7 @@ describe("nobody waits for ever", () => {
     expect(second.last).toBe("answer 503 queue-timeout");
     expect(second.dispatch.retryAfterSeconds).toBe(1);
     expect(a.active).toBe(1);
-    expect(upstream.queue.size).toBe(0);
+    expect(upstream.waiting).toBe(0);
   });
 
   test("whose deadline passes in the queue has run out of time: 504, and no word of coming again", () => {
@@ -194,7 +194,7 @@ describe("who goes first", () => {
     const { upstream, a, first } = busy();
     const [second, third] = [begun(upstream, 1), begun(upstream, 2)];
     second.dispatch.abandon(3);
-    expect(upstream.queue.size).toBe(1);
+    expect(upstream.waiting).toBe(1);
     first.succeeded(4);
     expect([second.log, third.last]).toEqual([["wait"], "try a"]);
     third.succeeded(5);
@@ -242,7 +242,7 @@ describe("an exchange that moves or is retried", () => {
     expect(first.ended(timeout("connect"), "nothing", 1)).toBe("wait");
     upstream.setHealth(b, false, "connection refused", 2);
     expect(first.last).toBe("answer 504 connect-timeout");
-    expect(upstream.queue.size).toBe(0);
+    expect(upstream.waiting).toBe(0);
   });
 });
 
@@ -347,7 +347,7 @@ describe("a place that becomes free", () => {
     }
     first.succeeded(1);
     expect(waiting.every(({ last }) => last === "done")).toBe(true);
-    expect([a.active, upstream.queue.size, upstream.running]).toEqual([0, 0, 0]);
+    expect([a.active, upstream.waiting, upstream.running]).toEqual([0, 0, 0]);
   });
 });
 

@@ -381,7 +381,7 @@ describe("the budget", () => {
     blocker.succeeded(50);
     expect(queued.errors).toEqual([new Error("broken")]);
     expect(upstream.retry?.budget.running).toBe(0);
-    expect(upstream.queue.size).toBe(0);
+    expect(upstream.waiting).toBe(0);
     expect(active(backends)).toEqual([0, 0]);
   });
 });

@@ -7,7 +7,7 @@ import type { Priority } from "../resilience/options.ts";
 import type { ShedFromQueue } from "../resilience/queue.ts";
 import { type AnswerReason, NO_BACKENDS_FAULT, statusOf, TIMEOUT_REASONS } from "./answer.ts";
 import { Belonging, isSticky } from "./belonging.ts";
-import type { Line, Waiting } from "./lines.ts";
+import type { Waiting } from "./lines.ts";
 import { mayRepeat } from "./repeat.ts";
 import type { Fallback, NoBackend, Upstream } from "./upstream.ts";
 
@@ -131,8 +131,10 @@ export class Dispatch implements Waiting, StoreAsker {
   #belonging: Belonging | undefined;
   /** Who answers, once somebody does. */
   #answered: AttemptTicket | undefined;
-  /** In which it waits. */
-  #line: Line | undefined;
+  /** What it waits for, where not any backend will do. */
+  #wanted: Backend | undefined;
+  /** Where its session is, and what it is to leave for once: see {@link Belonging.leaves}. */
+  #leaving: Backend | undefined;
   #fellBack = false;
   /** An attempt was made in the upstream that carries it now. */
   #triedHere = false;
@@ -176,6 +178,11 @@ export class Dispatch implements Waiting, StoreAsker {
     return this.#upstream;
   }
 
+  /** Which session it is of, for {@link Upstream.mayLeave}; empty where sessions belong nowhere. */
+  get who(): string {
+    return this.#belonging?.who ?? "";
+  }
+
   /** Whether another attempt could follow the one that runs, should that fail in time. */
   get mayRetry(): boolean {
     const { retry } = this.#upstream;
@@ -196,11 +203,7 @@ export class Dispatch implements Waiting, StoreAsker {
     if (throttle?.admits(now) === false) return this.#answer("throttled", now);
     this.#belong(now);
     if (this.#mayHedge) hedging?.began();
-    const waitMs = this.#belonging?.ask(this, now) ?? 0;
-    if (waitMs === 0) return this.#start(now);
-    this.#state = "asking";
-    this.wakeAtMs = Math.min(now + waitMs, this.deadlineMs);
-    return "wait";
+    return this.#enter(now);
   }
 
   /**
@@ -300,8 +303,8 @@ export class Dispatch implements Waiting, StoreAsker {
     if (this.hedgeAtMs === Number.POSITIVE_INFINITY) return false;
     this.hedgeAtMs = Number.POSITIVE_INFINITY;
     if (this.#running === undefined || this.#hedge !== undefined || !this.#mayHedge) return false;
-    const { queue, hedging } = this.#upstream;
-    if (queue.size > 0 || !this.#othersLeft() || !hedging!.affordable) return false;
+    const { waiting, hedging } = this.#upstream;
+    if (waiting > 0 || !this.#othersLeft() || !hedging!.affordable) return false;
     const first = this.#running;
     const backend = this.#pickAny(now);
     if (typeof backend === "string") return false;
@@ -328,7 +331,7 @@ export class Dispatch implements Waiting, StoreAsker {
 
   /** The client has left, or nobody wants the response any more. Harmless when nothing runs. */
   abandon(now: number): void {
-    if (this.#state === "queued") this.#line!.leave(this);
+    if (this.#state === "queued") this.#upstream.leave(this);
     if (this.#state === "asking") this.#belonging!.forget(this);
     this.#giveBudget();
     this.#state = "over";
@@ -357,9 +360,13 @@ export class Dispatch implements Waiting, StoreAsker {
 
   // For the upstream and its lines.
 
+  get bound(): Backend | undefined {
+    return this.#belonging?.bound(this.#tried) ?? this.#wanted;
+  }
+
   take(now: number): boolean {
     try {
-      this.#belonging?.lookAgain(now);
+      this.#belonging?.lookAgain(this.#tried, now);
       const backend = this.#pick(now);
       if (backend === "full") return false;
       if (backend !== "none") this.#try(backend, now);
@@ -404,12 +411,9 @@ export class Dispatch implements Waiting, StoreAsker {
     }
     if (backend === "none") return this.#nothingToTry(now);
     if (backend !== "full") return this.#try(backend, now);
-    const line = upstream.lineFor(this.#belonging?.bound(this.#tried));
-    const refused = line.join(this, now);
+    const refused = upstream.join(this, now);
     if (refused === undefined) {
-      this.#line = line;
       this.#state = "queued";
-      upstream.waits(now);
       return "wait";
     }
     const limited = refused === "queue-full" && upstream.limit?.admits(upstream.running) === false;
@@ -427,15 +431,28 @@ export class Dispatch implements Waiting, StoreAsker {
   #belong(now: number): void {
     const upstream = this.#upstream;
     this.#belonging = isSticky(upstream) ? new Belonging(upstream, this.#request, this.#wallMs, now) : undefined;
-    const left = this.#belonging?.leaves(now);
-    if (left !== undefined) this.#exclude(left);
+    this.#leaving = this.#belonging?.leaves(now);
+  }
+
+  /** In an upstream that has not carried it before: somebody may have to be asked where it belongs there. */
+  #enter(now: number): Step {
+    const waitMs = this.#belonging?.ask(this, now) ?? 0;
+    if (waitMs === 0) return this.#start(now);
+    this.#state = "asking";
+    this.wakeAtMs = Math.min(now + waitMs, this.deadlineMs);
+    return "wait";
   }
 
   /** Where it belongs, or where the balancer says. */
   #pick(now: number): Backend | NoBackend {
     const belonging = this.#belonging;
     if (belonging === undefined) return this.#pickAny(now);
-    if (this.backend !== undefined) this.#exclude(this.backend);
+    if (this.backend !== undefined) {
+      this.#exclude(this.backend);
+      belonging.lookAgain(this.#tried, now);
+    }
+    const other = this.#leave(now);
+    if (other !== undefined) return other;
     const bound = belonging.bound(this.#tried);
     if (bound !== undefined) {
       const backend = this.#upstream.pickBound(bound, now);
@@ -447,12 +464,28 @@ export class Dispatch implements Waiting, StoreAsker {
     return backend;
   }
 
-  #pickAny(now: number): Backend | NoBackend {
-    if (this.backend !== undefined) this.#exclude(this.backend);
-    return this.#upstream.pick(this.#request, now, this.#tried);
+  /** Another backend than its own, if it is to leave that and there is one with room. It is not tried twice. */
+  #leave(now: number): Backend | undefined {
+    const leaving = this.#leaving;
+    if (leaving === undefined) return undefined;
+    this.#leaving = undefined;
+    const other = this.#upstream.pick(this.#request, now, new Set([leaving]));
+    if (typeof other === "object") {
+      this.#belonging!.place(other, now);
+      return other;
+    }
+    this.#upstream.mayLeave(leaving, this.#belonging!.who, now);
+    return undefined;
   }
 
-  /** It is not picked for this exchange (any more). */
+  #pickAny(now: number): Backend | NoBackend {
+    if (this.backend !== undefined) this.#exclude(this.backend);
+    const backend = this.#upstream.pick(this.#request, now, this.#tried);
+    this.#wanted = backend === "full" ? this.#upstream.wanted : undefined;
+    return backend;
+  }
+
+  /** It is not picked for this exchange any more. */
   #exclude(backend: Backend): void {
     this.#tried ??= new Set();
     this.#tried.add(backend);
@@ -546,7 +579,8 @@ export class Dispatch implements Waiting, StoreAsker {
   #nothingToTry(now: number): Step {
     const { fallback } = this.#upstream;
     if (fallback?.upstream === undefined || this.#fellBack || this.#belonging?.staysPut === true) {
-      return this.#answer(this.#failure === "none" ? this.#noBackendReason() : this.#failure, now);
+      const known = this.#failure !== "none" && this.#belonging?.staysPut !== true;
+      return this.#answer(known ? this.#failure : this.#noBackendReason(), now);
     }
     this.#fallBack();
     this.#giveBudget();
@@ -556,7 +590,7 @@ export class Dispatch implements Waiting, StoreAsker {
     this.#triedHere = false;
     this.#moves = this.#lateMoves = 0;
     this.#belong(now);
-    return this.#start(now);
+    return this.#enter(now);
   }
 
   #fallBack(): void {

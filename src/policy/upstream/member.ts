@@ -1,6 +1,7 @@
 import type { Backend } from "../model/backend.ts";
 import type { CircuitBreaker } from "../resilience/circuit-breaker.ts";
 import type { Ejection } from "../resilience/outlier-detection.ts";
+import { Leaves } from "./leaves.ts";
 
 /** What an operator says of a backend. `drain`: no new exchanges; `down`: the same, and whatever the checks say. */
 export type AdminState = "up" | "drain" | "down";
@@ -33,9 +34,10 @@ export class Member {
   backSinceMs = Number.NEGATIVE_INFINITY;
   /** When it stops to be waited for while it drains, and its sessions move. */
   drainUntilMs = Number.POSITIVE_INFINITY;
-  /** Sessions that may leave it, until then. */
-  leaves = 0;
-  leavesUntilMs = Number.NEGATIVE_INFINITY;
+  /** When it last stopped to keep its sessions. */
+  lostAtMs = Number.NEGATIVE_INFINITY;
+  /** Sessions that may leave it. */
+  readonly leaves = new Leaves();
   /** How far its drain is: `done` when no exchange was left, `late` when its deadline has passed. */
   drain: "none" | "running" | "done" | "late" = "none";
 

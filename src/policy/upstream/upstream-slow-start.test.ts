@@ -57,7 +57,7 @@ describe("a backend that comes back", () => {
     upstream.setHealth(a, false, "connection refused", 0);
     upstream.setHealth(a, true, "check passed", 1_000);
     for (let n = 0; n < 10; n++) begun(upstream, 1_000);
-    expect([a.active, upstream.queue.size]).toEqual([2, 7]);
+    expect([a.active, upstream.waiting]).toEqual([2, 7]);
     while (upstream.wakeAtMs <= 1_000 + 15_000) upstream.advance(upstream.wakeAtMs);
     for (let n = 0; n < 20; n++) begun(upstream, 16_000);
     expect(a.active).toBe(10);

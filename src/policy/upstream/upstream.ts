@@ -10,11 +10,12 @@ import { FailureKinds } from "../resilience/failure-kinds.ts";
 import { Hedging } from "../resilience/hedge.ts";
 import type { QueueOptions } from "../resilience/options.ts";
 import { type Ejection, OutlierDetector } from "../resilience/outlier-detection.ts";
+import type { ShedFromQueue } from "../resilience/queue.ts";
 import { Retry } from "../resilience/retry.ts";
 import { weightFactor } from "../resilience/slow-start.ts";
 import { Throttle } from "../resilience/throttle.ts";
 import type { Isolation } from "./isolation.ts";
-import { type Line, Lines, type Waiting } from "./lines.ts";
+import { Lines, type Waiting } from "./lines.ts";
 import { type AdminState, type BackendState, type BackendStatus, Member } from "./member.ts";
 import { mayRepeat } from "./repeat.ts";
 import { Tiers } from "./tiers.ts";
@@ -74,8 +75,6 @@ const RAMP_STEPS = 20;
 const MIN_RAMP_STEP_MS = 100;
 /** Sessions that have ended are forgotten this often, and not one by one. */
 const SWEEP_MS = 1000;
-/** A client that was told to come again has done so by then, or will not. */
-const COMES_BACK_MS = 60_000;
 /** Balancers asked for a backend with room, before the members are gone through in order. */
 const PICKS_FOR_ROOM = 4;
 
@@ -104,6 +103,8 @@ export class Upstream {
   readonly patienceMs: number;
   /** Of the attempt that {@link pick} gave last; goes with it to {@link settle}. */
   permit: Permit = 0;
+  /** After a {@link pick} that answered `full`: the one backend to wait for, where not any will do. */
+  wanted: Backend | undefined;
   readonly #tiers: Tiers;
   readonly #random: Random;
   readonly #alarm: ((atMs: number) => void) | undefined;
@@ -196,14 +197,16 @@ export class Upstream {
     return this.#lines.size;
   }
 
-  /** Where exchanges wait that any backend will do for. */
-  get queue(): Line {
-    return this.#lines.any;
+  /** The exchange waits for room, unless it is refused: why, then. */
+  join(waiting: Waiting, now: number): ShedFromQueue | undefined {
+    const refused = this.#lines.join(waiting, now);
+    if (refused === undefined) this.#wakeAt(Math.min(now + LOOK_AGAIN_MS, this.#lines.wakeAtMs));
+    return refused;
   }
 
-  /** Where those wait whose session is on `backend`; without one, {@link queue}. */
-  lineFor(backend: Backend | undefined): Line {
-    return backend === undefined ? this.#lines.any : this.#lines.of(backend);
+  /** It does not wait any more. */
+  leave(waiting: Waiting): void {
+    this.#lines.leave(waiting);
   }
 
   /** When {@link advance} has something to do, should nothing else happen until then; Infinity: nothing. */
@@ -296,6 +299,11 @@ export class Upstream {
     return member !== undefined && (member.keepsSessions || (this.#tiers.panic && member.worthATry));
   }
 
+  /** When it last stopped to keep its sessions; -Infinity: it never has. What was known of them before may be wrong now. */
+  lostAtMs(backend: Backend): number {
+    return this.#members.get(backend)?.lostAtMs ?? Number.POSITIVE_INFINITY;
+  }
+
   /** State of a member; undefined when it is none. */
   stateOf(backend: Backend): BackendStatus | undefined {
     return this.#members.get(backend)?.status;
@@ -332,6 +340,7 @@ export class Upstream {
       if (this.#tiers.offers(this.#freed)) return this.#pickFreed(this.#freed, now, tried);
       this.#freed = undefined;
     }
+    this.wanted = undefined;
     if (this.#full) return "full";
     if (this.limit !== undefined && !this.limit.admits(this.#running)) {
       // Where nobody can serve, the fallback need not wait.
@@ -369,22 +378,18 @@ export class Upstream {
     }
   }
 
-  /** A tunnel of a session's was closed so that it may come back elsewhere: the next that comes to `backend` may leave. */
-  mayLeave(backend: Backend, now: number): void {
-    const member = this.#members.get(backend);
-    if (member === undefined) return;
-    if (now >= member.leavesUntilMs) member.leaves = 0;
-    member.leaves++;
-    member.leavesUntilMs = now + COMES_BACK_MS;
+  /**
+   * A tunnel was closed so that its session may come back elsewhere: when it comes to `backend` with another, it may leave.
+   * @param who what {@link Belonging.who} says of it
+   */
+  mayLeave(backend: Backend, who: string, now: number): void {
+    this.#members.get(backend)?.leaves.note(who, now);
   }
 
-  /** Whether a session that is on `backend` leaves it now: one of those that {@link mayLeave}, as long as there is another. */
-  leaves(backend: Backend, now: number): boolean {
-    const member = this.#members.get(backend);
-    if (member === undefined || member.leaves === 0 || now >= member.leavesUntilMs) return false;
+  /** Whether a session that is on `backend` leaves it now: it {@link mayLeave}, and there is another that serves. */
+  leaves(backend: Backend, who: string, now: number): boolean {
     if (!this.#tiers.available.some((other) => other !== backend)) return false;
-    member.leaves--;
-    return true;
+    return this.#members.get(backend)?.leaves.take(who, now) === true;
   }
 
   /** Sessions have begun, or were used: those that end are forgotten in time. */
@@ -472,12 +477,7 @@ export class Upstream {
       this.sessionsUsed(now);
     }
     this.#roomMade(now);
-    if (this.waiting > 0) this.waits(now);
-  }
-
-  /** An exchange has begun to wait in a line. */
-  waits(now: number): void {
-    this.#wakeAt(Math.min(now + LOOK_AGAIN_MS, this.#lines.wakeAtMs));
+    if (this.waiting > 0) this.#wakeAt(Math.min(now + LOOK_AGAIN_MS, this.#lines.wakeAtMs));
   }
 
   /** Calls `listener` after every change, until the function it answers with is called. */
@@ -503,6 +503,7 @@ export class Upstream {
     without.clear();
     if (tried !== undefined) for (const backend of tried) without.add(backend);
     without.add(full);
+    if (this.#tiers.selective) this.wanted = full;
     for (let picks = 1; picks < PICKS_FOR_ROOM; picks++) {
       const backend = this.#tiers.pick(request, now, without, tried);
       // Some balancers would rather have it wait.
@@ -605,6 +606,7 @@ export class Upstream {
       return;
     }
     member.status = { state, reason, since: now };
+    if (!member.keepsSessions) member.lostAtMs = now;
     if (state === "up" && before.state !== "draining") this.#cameBack(member, now);
     // Between two states that keep it out, nothing changes for the balancers, unless nobody believes such states.
     if (TAKES_TRAFFIC.has(before.state) || TAKES_TRAFFIC.has(state) || this.#tiers.panic) this.#reviewTiers();
@@ -670,6 +672,7 @@ export class Upstream {
     const told = member.drain === "done";
     // Sessions stay until the deadline, whether one of them has an exchange running at the moment or not.
     member.drain = late ? "late" : "done";
+    if (late) member.lostAtMs = now;
     if (!told) this.#tell({ kind: "drained", backend: member.backend, late: member.backend.active > 0 });
     if (late) this.#roomMade(now);
   }
@@ -679,8 +682,9 @@ export class Upstream {
     this.#full = false;
     if (this.#lines.size === 0) return;
     // Where nobody waits for just any backend, others may have room all the time.
-    this.#freed = this.#lines.any.size > 0 && !this.#tiers.selective ? freed : undefined;
-    this.#freedForSessions = freed;
+    this.#freed = this.#lines.sizeOfAny > 0 && !this.#tiers.selective ? freed : undefined;
+    // Nor, where not any backend will do, is the one that somebody has in mind the only one that would.
+    this.#freedForSessions = this.#tiers.selective ? undefined : freed;
     if (this.#serving) return;
     this.#serving = true;
     try {
