@@ -398,3 +398,96 @@ describe("a backend that gives up a tunnel", () => {
     expect(to(scene, upgrade("x"), 11)).toBe("try a session-kept");
   });
 });
+
+describe("parallel requests of one session", () => {
+  test("that wait before it is placed keep nobody behind them from another backend", () => {
+    const scene = sticky({ a: { limit: 1 }, b: { limit: 1 } }, { isolation: { queue: sampleQueue } });
+    const onA = begun(scene, "p", 0);
+    const onB = begun(scene, "q", 0);
+    const sessions = Array.from({ length: 20 }, () => begun(scene, "x", 1));
+    const other = begun(scene, "", 2);
+    expect([onA.last, onB.last, other.last]).toEqual(["try a", "try b", "wait"]);
+    onA.succeeded(10);
+    expect(sessions.filter(({ last }) => last === "try a")).toHaveLength(1);
+    onB.succeeded(11);
+    expect(other.last).toBe("try b");
+    other.succeeded(12);
+    expect(scene.b.active).toBe(0);
+    expect(scene.upstream.waiting).toBe(19);
+    // Changing lines gave nobody more time.
+    scene.upstream.advance(1 + sampleQueue.timeout);
+    expect(sessions.filter(({ last }) => last === "answer 503 queue-timeout")).toHaveLength(19);
+  });
+
+  test("move together when their backend refuses them all", () => {
+    const scene = sticky({ a: {}, b: {}, c: {}, d: {} }, { isolation: { retry: sampleRetry } });
+    served(scene, "x");
+    const exchanges = Array.from({ length: 6 }, () => begun(scene, "x", 10));
+    expect(new Set(exchanges.map(({ last }) => last))).toEqual(new Set(["try a"]));
+    const next = exchanges.map((exchange) => exchange.ended(failure("connect"), "nothing", 11));
+    expect(new Set(next).size).toBe(1);
+    for (const exchange of exchanges) exchange.succeeded(12);
+    const events = exchanges.flatMap((exchange) => exchange.events.filter((event) => event !== "moved"));
+    expect(events.toSorted()).toEqual([...Array(5).fill("session-kept"), "session-moved"]);
+  });
+});
+
+test("all lines together hold no more than the queue may", () => {
+  const specs = { a: { limit: 1 }, b: { limit: 1 }, c: { limit: 1 } };
+  const scene = sticky(specs, { isolation: { queue: { ...sampleQueue, max: 2 } } });
+  const running = ["x", "y", "z"].map((id) => begun(scene, id, 0));
+  const waiting = ["x", "y", "z", ""].map((id) => begun(scene, id, 1));
+  expect(waiting.map(({ last }) => last)).toEqual(["wait", "wait", "answer 503 queue-full", "answer 503 queue-full"]);
+  for (const exchange of running) exchange.succeeded(2);
+  expect(waiting.slice(0, 2).map(({ last }) => last)).toEqual(["try a", "try b"]);
+});
+
+test("with a limit on all backends together, the sessions of each have their turn", () => {
+  const concurrencyLimit = { initial: 1, min: 1, max: 1 };
+  const scene = sticky({ a: {}, b: {} }, { isolation: { queue: sampleQueue, concurrencyLimit } });
+  expect([served(scene, "x")[0], served(scene, "y")[0]]).toEqual(["a", "b"]);
+  let running = begun(scene, "x", 10);
+  const waiting = Array.from({ length: 8 }, (_, i) => ({
+    id: i % 2 === 0 ? "x" : "y",
+    exchange: begun(scene, i % 2 === 0 ? "x" : "y", 11),
+  }));
+  const order: string[] = [];
+  for (let now = 20; now < 24; now++) {
+    running.succeeded(now);
+    const next = waiting.find(({ exchange }) => exchange.last?.startsWith("try") === true)!;
+    order.push(next.id);
+    running = next.exchange;
+    waiting.splice(waiting.indexOf(next), 1);
+  }
+  expect(order.toSorted()).toEqual(["x", "x", "y", "y"]);
+});
+
+test("a session in a fallback asks the store of that", () => {
+  const store = new SlowStore();
+  const spare = sticky({ c: {}, d: {} }, { store });
+  const scene = sticky({ a: {} });
+  scene.upstream.fallback = { upstream: spare.upstream };
+  scene.upstream.setHealth(scene.a, false, "refused", 1);
+  const exchange = begun(scene, "x", 10);
+  expect([exchange.last, store.asked]).toEqual(["wait", ["x"]]);
+  store.asker!.found("d.test:80", 11);
+  expect(exchange.last).toBe("try d");
+});
+
+test("a session that would leave stays when there is no other with room, and when the other fails", () => {
+  const upgrade: PickRequest = {
+    ...sampleRequest(0),
+    header: (name) => ({ "x-session": "x", upgrade: "websocket" })[name],
+  };
+  const full = sticky({ a: {}, b: { limit: 1 } });
+  expect([served(full, "x")[0], begun(full, "y", 1).last]).toEqual(["a", "try b"]);
+  full.upstream.mayLeave(full.a, "x", 10);
+  expect(SampleExchange.of(full.upstream, upgrade, 11).last).toBe("try a");
+
+  const failing = sticky({ a: {}, b: {} }, { isolation: { retry: sampleRetry } });
+  served(failing, "x");
+  failing.upstream.mayLeave(failing.a, "x", 10);
+  const exchange = SampleExchange.of(failing.upstream, upgrade, 11);
+  expect(exchange.last).toBe("try b");
+  expect(exchange.ended(failure("connect"), "nothing", 12)).toBe("try a");
+});

@@ -77,3 +77,29 @@ test("the overflow of the nearest goes to the next nearest, and only that", () =
   expect(from(SEOUL, scene, 2).last).toBe("try berlin");
   expect(from(SEOUL, scene, 2).last).toBe("wait");
 });
+
+test("the clients of a full region, however many wait, keep nobody waiting who wants another", () => {
+  const scene = cities({ spillover: false });
+  const inSeoul = from(SEOUL, scene);
+  const inTokyo = from(TOKYO, scene);
+  const forSeoul = Array.from({ length: 40 }, () => from(SEOUL, scene, 1));
+  const forTokyo = from(TOKYO, scene, 2);
+  inTokyo.succeeded(3);
+  expect(forTokyo.last).toBe("try tokyo");
+  inSeoul.succeeded(4);
+  expect(forSeoul.filter(({ last }) => last === "try seoul")).toHaveLength(1);
+});
+
+test("who waits for one of several that are near takes whichever has room first", () => {
+  const near = { limit: 1, position: SEOUL };
+  const scene = sampleUpstream(
+    { one: near, two: near },
+    { queue: sampleQueue },
+    { balancer: new Nearest({ spillover: false }) },
+  );
+  const running = [from(SEOUL, scene), from(SEOUL, scene)];
+  const waiting = [from(SEOUL, scene, 1), from(SEOUL, scene, 1)];
+  running[0]!.succeeded(2);
+  running[1]!.succeeded(3);
+  expect(waiting.map(({ last }) => last).toSorted()).toEqual(["try one", "try two"]);
+});
