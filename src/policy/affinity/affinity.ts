@@ -7,6 +7,8 @@ export interface Session {
   readonly key: string;
   /** Where it belongs, whether that can serve it or not; undefined: nowhere yet. */
   readonly backend: Backend | undefined;
+  /** When a shared store last said so, or was last told, in milliseconds of the injected clock; -Infinity: never. */
+  readonly sureAtMs: number;
 }
 
 /** What became of a session when its exchange was answered. */
@@ -72,7 +74,10 @@ export interface Affinity {
   open(request: PickRequest, wallMs: number, now: number): Session | undefined;
   /** What {@link open} would answer, changing nothing: the session is not used by it. For explanations. */
   peek(request: PickRequest, wallMs: number, now: number): Session | undefined;
-  /** What the store knows of it: may change `session.backend`. */
+  /**
+   * What the store knows of it: may change `session.backend`. Where it knows nothing of a session that is known here, it
+   * is told by the next exchange that is placed.
+   */
   found(session: Session, address: string | undefined, now: number): void;
   /** It will be served by `backend` if all goes well: for those that come before it is answered. */
   place(session: Session, backend: Backend, now: number): void;
@@ -92,8 +97,13 @@ export interface Affinity {
    * `secure`: the client came by TLS.
    */
   setCookie(session: Session | undefined, backend: Backend, secure: boolean, wallMs: number): string;
-  /** The store knows better. */
+  /**
+   * The store knows better, or another worker has moved the session. Where it is not known here, it need not be: nobody
+   * enters what only others use.
+   */
   correct(key: string, address: string, now: number): void;
+  /** The store may have forgotten, or never got, what it was told up to now: it is told of every session at its next use. */
+  tellAnew(): void;
   /** Forgets what has ended, or a part of it where that is much: `wakeAtMs` then stays in the past. */
   sweep(now: number): void;
 }

@@ -13,6 +13,7 @@ const MOST_AHEAD_MS = 60_000;
 class CookieSession implements Session {
   readonly key = "";
   readonly backend: Backend | undefined;
+  readonly sureAtMs = Number.NEGATIVE_INFINITY;
   /** Its cookie has to be made anew. */
   readonly isDue: boolean;
 
@@ -117,6 +118,9 @@ export class CookieAffinity implements Affinity {
 
   /** There is no store. */
   correct(): void {}
+
+  /** There is no store. */
+  tellAnew(): void {}
 
   /** Nothing is remembered. */
   sweep(): void {}

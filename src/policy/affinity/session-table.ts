@@ -19,7 +19,11 @@ export class SessionTable implements AffinityFigures {
   readonly #ttl: number;
   readonly #endsAt: RecentKeys;
   readonly #addresses: string[] = [];
+  // What is known of the store in an era before this one counts for nothing.
+  #era = 0;
+  #eras = new Uint32Array(FIRST_ROOM);
   #tellAt = new Float64Array(FIRST_ROOM);
+  #sureAt = new Float64Array(FIRST_ROOM);
   #evicted = 0;
 
   /** `max` is 1 or more, `ttl` more than 0. */
@@ -72,6 +76,7 @@ export class SessionTable implements AffinityFigures {
     this.#endsAt.setValue(slot, now + this.#ttl);
     this.#addresses[slot] = address;
     this.#tellAt[slot] = Number.NEGATIVE_INFINITY;
+    this.#sureAt[slot] = Number.NEGATIVE_INFINITY;
     return slot;
   }
 
@@ -80,14 +85,43 @@ export class SessionTable implements AffinityFigures {
     return this.#addresses[slot]!;
   }
 
-  /** Whether the store has to hear of the session in `slot`: it never has since `put`, or a tenth of `ttl` ago. */
+  /**
+   * Whether the store has to hear of the session in `slot`: it never has since `put`, `unknown` or `tellAnew`, or a tenth
+   * of `ttl` ago.
+   */
   isToTell(slot: number, now: number): boolean {
-    return this.#tellAt[slot]! <= now;
+    return this.#tellAt[slot]! <= now || this.#eras[slot] !== this.#era;
+  }
+
+  /** When the store last said where the session in `slot` belongs, or heard of it; -Infinity: not since `put` or `tellAnew`. */
+  sureAt(slot: number): number {
+    return this.#eras[slot] === this.#era ? this.#sureAt[slot]! : Number.NEGATIVE_INFINITY;
   }
 
   /** The store has just heard of the session in `slot`. */
   told(slot: number, now: number): void {
     this.#tellAt[slot] = now + this.#ttl * RENEWAL;
+    this.#sureAt[slot] = now;
+    this.#eras[slot] = this.#era;
+  }
+
+  /** The store has said where the session in `slot` belongs. By that it was not renewed there. */
+  confirmed(slot: number, now: number): void {
+    const isToTell = this.isToTell(slot, now);
+    const tellAt = this.#tellAt[slot]!;
+    this.told(slot, now);
+    this.#tellAt[slot] = isToTell ? Number.NEGATIVE_INFINITY : tellAt;
+  }
+
+  /** The store has said that it knows nothing of the session in `slot`: there is no more to ask it, but to tell it. */
+  unknown(slot: number, now: number): void {
+    this.told(slot, now);
+    this.#tellAt[slot] = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Whatever the store has heard or said up to now counts for nothing. Takes no time, however many sessions there are. */
+  tellAnew(): void {
+    this.#era++;
   }
 
   /** Forgets sessions that have ended, 10,000 at most: `wakeAtMs` says whether there are more. */
@@ -96,8 +130,13 @@ export class SessionTable implements AffinityFigures {
   }
 
   #grow(): void {
-    const tellAt = new Float64Array(2 * this.#tellAt.length);
+    const room = 2 * this.#tellAt.length;
+    const [eras, tellAt, sureAt] = [new Uint32Array(room), new Float64Array(room), new Float64Array(room)];
+    eras.set(this.#eras);
     tellAt.set(this.#tellAt);
+    sureAt.set(this.#sureAt);
+    this.#eras = eras;
     this.#tellAt = tellAt;
+    this.#sureAt = sureAt;
   }
 }

@@ -21,6 +21,7 @@ const LONGEST_KEPT = 64;
 class TableSession implements Session {
   readonly key: string;
   backend: Backend | undefined;
+  sureAtMs = Number.NEGATIVE_INFINITY;
   /** An exchange may place it. Not so an id that a client made up, or that has ended: only a response begins it. */
   isKnown: boolean;
   /** Where it belonged when the exchange came to it; undefined: nowhere. It may be the address of no member. */
@@ -33,8 +34,9 @@ class TableSession implements Session {
     this.isKnown = isKnown;
   }
 
-  belongs(address: string, backend: Backend | undefined): void {
+  belongs(address: string, backend: Backend | undefined, sureAtMs: number): void {
     this.backend = backend;
+    this.sureAtMs = sureAtMs;
     this.isKnown = true;
     this.from = this.at = address;
   }
@@ -104,15 +106,19 @@ export class TableAffinity implements Affinity {
 
   found(session: Session, address: string | undefined, now: number): void {
     const its = session as TableSession;
-    const slot = this.#table.find(its.key, now);
-    let here = slot === NONE ? undefined : this.#table.address(slot);
+    let slot = this.#table.find(its.key, now);
+    const here = slot === NONE ? undefined : this.#table.address(slot);
     // What has been done here since the store was asked is newer than its answer.
     if (here === undefined || here === its.at) {
-      if (address === undefined) return;
-      if (address !== here) this.#put(its.key, address, now);
-      here = address;
+      if (address === undefined) {
+        if (slot === NONE) return;
+        this.#table.unknown(slot, now);
+      } else {
+        if (address !== here) slot = this.#put(its.key, address, now);
+        this.#table.confirmed(slot, now);
+      }
     }
-    its.belongs(here, this.#members.get(here));
+    this.#show(its, slot);
   }
 
   place(session: Session, backend: Backend, now: number): void {
@@ -146,9 +152,13 @@ export class TableAffinity implements Affinity {
   }
 
   correct(key: string, address: string, now: number): void {
-    if (!this.#members.has(address)) return;
+    if (!this.#members.has(address) || this.#table.peek(key, now) === NONE) return;
     // With its answer the store has renewed the session.
     this.#table.told(this.#put(key, address, now), now);
+  }
+
+  tellAnew(): void {
+    this.#table.tellAnew();
   }
 
   sweep(now: number): void {
@@ -166,7 +176,7 @@ export class TableAffinity implements Affinity {
       if (isTaken || !this.#members.has(address)) return false;
       slot = this.#table.put(its.key, address, now);
     } else if (its.at !== address) {
-      its.belongs(address, backend);
+      its.belongs(address, backend, this.#table.sureAt(slot));
     }
     const instead = its.at === address ? undefined : its.at;
     its.at = address;
@@ -183,11 +193,14 @@ export class TableAffinity implements Affinity {
 
   #sessionAt(key: string, slot: number): TableSession {
     const session = new TableSession(key, !this.learnsFrom);
-    if (slot !== NONE) {
-      const address = this.#table.address(slot);
-      session.belongs(address, this.#members.get(address));
-    }
+    if (slot !== NONE) this.#show(session, slot);
     return session;
+  }
+
+  /** The exchange sees where its session, in `slot`, belongs now. */
+  #show(its: TableSession, slot: number): void {
+    const address = this.#table.address(slot);
+    its.belongs(address, this.#members.get(address), this.#table.sureAt(slot));
   }
 
   /** What the store says. Of equal addresses one string is kept. */
