@@ -1,7 +1,8 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Redis } from "ioredis";
 import type { SettingsInput } from "../../src/config/settings.ts";
 import type { Random } from "../../src/policy/model/random.ts";
 import { endAll, httpBackend, SpillwayProcess } from "../process/spillway-process.ts";
@@ -21,6 +22,8 @@ export class Guest {
   #cookie = "";
   /** Backend that served the first request. */
   home = "";
+  /** Where the first request went. */
+  host: Instance | undefined;
 
   constructor(n: number, kind: SharedKind = SHARED_KINDS[n % SHARED_KINDS.length]!) {
     this.#n = n;
@@ -29,17 +32,31 @@ export class Guest {
 
   /** Sends a request to one instance or another. */
   async visit(instance: Instance): Promise<Visit> {
+    this.host ??= instance;
     const visit = await instance.send(this.#request());
     if (visit.cookie !== "") this.#cookie = visit.cookie;
     if (this.home === "") this.home = visit.backend;
     return visit;
   }
 
+  /** Its home is gone: the next request finds it another. */
+  leave(): void {
+    this.home = "";
+    this.host = undefined;
+  }
+
+  /** What it is known by. */
+  get id(): string {
+    const n = this.#n;
+    if (this.kind === "header") return `guest-${n}`;
+    if (this.kind === "client-ip") return `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`;
+    return this.#cookie.slice("SID=".length);
+  }
+
   #request(): string {
     const target = `/${this.kind}`;
-    const n = this.#n;
-    if (this.kind === "header") return get(target, [`X-Session: guest-${n}`]);
-    if (this.kind === "client-ip") return get(target, [`X-Forwarded-For: 10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`]);
+    if (this.kind === "header") return get(target, [`X-Session: ${this.id}`]);
+    if (this.kind === "client-ip") return get(target, [`X-Forwarded-For: ${this.id}`]);
     return get(target, this.#cookie === "" ? [] : [`Cookie: ${this.#cookie}`]);
   }
 }
@@ -146,6 +163,18 @@ export class Pair {
     const pair = new Pair(folder, instances, redis, backends);
     await Promise.all(instances.map((instance) => instance.started()));
     return pair;
+  }
+
+  /** Those of whom Redis does not know that they belong where they do. */
+  async unshared(guests: readonly Guest[]): Promise<Guest[]> {
+    const client = new Redis(this.redis.port, "127.0.0.1");
+    const keys = guests.map(({ kind, id }) => {
+      const digest = createHash("sha256").update(id).digest("base64url").slice(0, 22);
+      return `spillway:${kind}:${digest}`;
+    });
+    const addresses = await client.mget(keys);
+    client.disconnect();
+    return guests.filter(({ home }, n) => `http://${addresses[n]}` !== this.backends.get(home)?.url);
   }
 
   /** From now on {@link changes} are counted. */
