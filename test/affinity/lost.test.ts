@@ -3,7 +3,7 @@ import type { SettingsInput } from "../../src/config/settings.ts";
 import { type Act, ask, Gate, queued, reply } from "../isolation/cast.ts";
 import { startProxy } from "../support/proxy.ts";
 import { ok, type RawBackend, rawBackend } from "../support/raw-backend.ts";
-import { get, type SceneOptions, scene } from "../support/scene.ts";
+import { get, post, type SceneOptions, scene } from "../support/scene.ts";
 import { dial, eventually, type Message } from "../support/wire.ts";
 import {
   type AffinityInput,
@@ -99,27 +99,29 @@ describe.each(KINDS)("strict, sessions by $name", ({ name }) => {
 });
 
 describe("strict", () => {
-  test("a session whose backend refuses connections is answered 502, by no other backend, and finds it again", async () => {
+  test("a session whose backend refuses connections is lost, served by no other backend, and finds it again", async () => {
     const all = await pair("header", { strict: true }, MOVING);
     const { guests, visit, company, sessions } = all;
     await refuse(all, 0);
     for (let i = 0; i < 3; i++) {
-      const response = await visit(guests[0]);
-      expect([response.status, response.value("spillway-reason")]).toEqual([502, "connect"]);
+      expectLost(await visit(guests[0]));
     }
     expect(company.counts).toEqual([1, 1]);
     await comeBack(all, 0);
     expect((await visit(guests[0])).body).toBe("0");
-    expect(sessions()).toMatchObject({ begun: 2, kept: 1, moved: 0 });
+    expect(sessions()).toMatchObject({ begun: 2, kept: 1, moved: 0, lost: 3 });
   });
 
   test("what its own backend answers is what it gets, however willing another is", async () => {
-    const { guests, visit, company } = await pair("cookie", { strict: true }, MOVING);
+    const { stage, guests, visit, company } = await pair("cookie", { strict: true }, MOVING);
     company.act = ({ backend }) => (backend === 0 ? reply(503, "own") : ok("1"));
     const response = await visit(guests[0]);
     expect([response.status, response.body, response.values("spillway-reason")]).toEqual([503, "own", []]);
     company.act = ({ backend, wire }) => (backend === 0 ? wire.reset() : ok("1"));
-    expect((await visit(guests[0])).status).toBe(502);
+    expectLost(await visit(guests[0]));
+    // What may not be sent again has failed, and that is all there is to say of it.
+    const failed = await ask(stage, post("order", "/", [`Cookie: ${guests[0].given}`]));
+    expect([failed.status, failed.value("spillway-reason")]).toEqual([502, "reset"]);
     expect(company.counts[1]).toBe(1);
   });
 
