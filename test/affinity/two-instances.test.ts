@@ -59,7 +59,7 @@ async function expectAtHome(all: readonly Guest[], instances: readonly Instance[
 
 describe.skipIf(typeof installation === "string")("two instances with one Redis", () => {
   // Busy machines take their time: no session ends, and no question remains without answer, because of that.
-  pairWith({ ttl: "60s", timeout: "2s" });
+  pairWith({ ttl: "10m", timeout: "2s" });
 
   test("200 sessions by every kind of id, in random order: what begins at one goes on at the other", async () => {
     const all = guests(200);
@@ -164,6 +164,17 @@ describe.skipIf(typeof installation === "string")("two instances with one Redis"
       both.instances,
     );
     await both.afterwards("backend_up", () => both.backends.get("c")!.start());
+  });
+
+  test("what began while Redis was gone is shared as soon as it is used again, long before a tenth of its time", async () => {
+    const [one, other] = both.instances;
+    const all = guests(60);
+    await both.afterwards("session_store_down", () => both.redis.stop());
+    await each(all, (guest) => guest.visit(one));
+    await both.afterwards("session_store_up", () => both.redis.start());
+    await expectAtHome(all, [one]);
+    await untilShared(all);
+    await expectAtHome(all, [other]);
   });
 });
 
