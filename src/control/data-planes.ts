@@ -32,7 +32,7 @@ export interface DataPlaneParts {
 export interface SessionListener {
   /** `DataPlanes.sessionFound` answers, for the same worker and with the same `id`. */
   sessionWanted(worker: number, id: number, upstream: string, key: string): void;
-  /** `DataPlanes.sessionCorrected` answers when the session belongs to another backend. */
+  /** `DataPlanes.sessionCorrected` tells all that have a part in it when the session has moved, or belongs elsewhere. */
   sessionPlaced(
     worker: number,
     upstream: string,
@@ -60,8 +60,10 @@ export interface DataPlanes {
   checkPassed(slot: number, http: boolean): void;
   /** As `DataPlane.sessionFound`, for the data plane that asked; never within its question. */
   sessionFound(worker: number, id: number, address: string | undefined, failed: boolean): void;
-  /** As `DataPlane.sessionCorrected`, for the data plane that placed it. */
-  sessionCorrected(worker: number, upstream: string, key: string, address: string): void;
+  /** As `DataPlane.sessionCorrected`, for one data plane. */
+  sessionCorrected(worker: number, upstream: string, key: string, address: string, instead: readonly string[]): void;
+  /** As `DataPlane.sessionsForgotten`, for all that run. */
+  sessionsForgotten(upstream: string): void;
   /** As `DataPlane.setGeoip`, for all that run. */
   setGeoip(path: string, database: SharedArrayBuffer): void;
   /** Data planes that carry traffic now. */

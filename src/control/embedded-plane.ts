@@ -83,8 +83,12 @@ export class EmbeddedPlane implements DataPlanes {
     queueMicrotask(() => this.#plane?.sessionFound(id, address, failed));
   }
 
-  sessionCorrected(_worker: number, upstream: string, key: string, address: string): void {
-    queueMicrotask(() => this.#plane?.sessionCorrected(upstream, key, address));
+  sessionCorrected(_worker: number, upstream: string, key: string, address: string, instead: readonly string[]): void {
+    queueMicrotask(() => this.#plane?.sessionCorrected(upstream, key, address, instead));
+  }
+
+  sessionsForgotten(upstream: string): void {
+    queueMicrotask(() => this.#plane?.sessionsForgotten(upstream));
   }
 
   setGeoip(path: string, database: SharedArrayBuffer): void {

@@ -58,7 +58,14 @@ export type ToWorker =
       readonly address: string | undefined;
       readonly failed: boolean;
     }
-  | { readonly type: "sessionCorrected"; readonly upstream: string; readonly key: string; readonly address: string }
+  | {
+      readonly type: "sessionCorrected";
+      readonly upstream: string;
+      readonly key: string;
+      readonly address: string;
+      readonly instead: readonly string[];
+    }
+  | { readonly type: "sessionsForgotten"; readonly upstream: string }
   | { readonly type: "geoip"; readonly path: string; readonly database: SharedArrayBuffer }
   | { readonly type: "inspect" }
   | { readonly type: "explain"; readonly id: number; readonly request: RequestDescription }

@@ -149,7 +149,7 @@ test("what workers ask and say of sessions is answered after the question, and c
   events.sessionWanted(7, "web", "s");
   expect(plane.told).toEqual([]);
   await turn();
-  expect(plane.told).toEqual(["web s is at 127.0.0.1:9001", "session 7 127.0.0.1:9001"]);
+  expect(plane.told).toEqual(["web s is at 127.0.0.1:9001, not 127.0.0.1:9002", "session 7 127.0.0.1:9001"]);
   expect(spillway.metrics().sessionStore).toMatchObject({ asked: { find: 1, place: 2 }, failures: 0 });
   plane.endDrain(0);
 });

@@ -80,8 +80,9 @@ export class Spillway implements AsyncDisposable {
       stores,
       answers: {
         sessionFound: (worker, id, address, failed) => this.#planes.sessionFound(worker, id, address, failed),
-        sessionCorrected: (worker, upstream, key, address) =>
-          this.#planes.sessionCorrected(worker, upstream, key, address),
+        sessionCorrected: (worker, upstream, key, address, instead) =>
+          this.#planes.sessionCorrected(worker, upstream, key, address, instead),
+        sessionsForgotten: (upstream) => this.#planes.sessionsForgotten(upstream),
       },
       counters: new Stripe(memory.layout, memory.metrics, options.workers),
       clock,

@@ -67,7 +67,14 @@ test("what the control plane says reaches the data plane", async () => {
   tell({ type: "retryConnections", slot: 1 });
   tell({ type: "sessionFound", id: 7, address: "127.0.0.1:9001", failed: false });
   tell({ type: "sessionFound", id: 8, address: undefined, failed: true });
-  tell({ type: "sessionCorrected", upstream: "web", key: "s1", address: "127.0.0.1:9002" });
+  tell({
+    type: "sessionCorrected",
+    upstream: "web",
+    key: "s1",
+    address: "127.0.0.1:9002",
+    instead: ["127.0.0.1:9001"],
+  });
+  tell({ type: "sessionsForgotten", upstream: "web" });
   tell({ type: "geoip", path: "city.mmdb", database: new SharedArrayBuffer(5) });
   expect(plane.told).toEqual([
     "0 down: timeout",
@@ -76,7 +83,8 @@ test("what the control plane says reaches the data plane", async () => {
     "retry 1",
     "session 7 127.0.0.1:9001",
     "session 8 failed",
-    "web s1 is at 127.0.0.1:9002",
+    "web s1 is at 127.0.0.1:9002, not 127.0.0.1:9001",
+    "web forgotten",
     "city.mmdb 5",
   ]);
 });

@@ -106,7 +106,10 @@ function obey(plane: DataPlane, port: ControlPort, accessLog: AccessLogBatch): v
         plane.sessionFound(message.id, message.address, message.failed);
         break;
       case "sessionCorrected":
-        plane.sessionCorrected(message.upstream, message.key, message.address);
+        plane.sessionCorrected(message.upstream, message.key, message.address, message.instead);
+        break;
+      case "sessionsForgotten":
+        plane.sessionsForgotten(message.upstream);
         break;
       case "geoip":
         plane.setGeoip(message.path, message.database);

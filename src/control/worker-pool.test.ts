@@ -217,9 +217,17 @@ test("what a worker asks and says of sessions is passed on with its number, and 
   threads[0]!.say({ type: "sessionPlaced", ...placed });
   expect(sessions).toEqual(["1: 7 web s1", "0: web s1 at a:1, not b:1, for 1000"]);
   pool.sessionFound(1, 7, "a:1", false);
-  pool.sessionCorrected(0, "web", "s1", "a:1");
+  pool.sessionCorrected(0, "web", "s1", "a:1", ["b:1"]);
   expect(threads[1]!.posts).toEqual([{ type: "sessionFound", id: 7, address: "a:1", failed: false }]);
-  expect(threads[0]!.posts).toEqual([{ type: "sessionCorrected", upstream: "web", key: "s1", address: "a:1" }]);
+  const corrected = { upstream: "web", key: "s1", address: "a:1", instead: ["b:1"] };
+  expect(threads[0]!.posts).toEqual([{ type: "sessionCorrected", ...corrected }]);
+});
+
+test("that a store has forgotten sessions is told to all workers", async () => {
+  const { pool, threads } = poolOf(2);
+  await pool.start();
+  pool.sessionsForgotten("web");
+  for (const { posts } of threads) expect(posts).toEqual([{ type: "sessionsForgotten", upstream: "web" }]);
 });
 
 test("all workers have one secret and the same databases, those that start later included", async () => {

@@ -66,8 +66,12 @@ export class WorkerPool implements DataPlanes, SeatOwner {
     this.#seats[worker]?.post({ type: "sessionFound", id, address, failed });
   }
 
-  sessionCorrected(worker: number, upstream: string, key: string, address: string): void {
-    this.#seats[worker]?.post({ type: "sessionCorrected", upstream, key, address });
+  sessionCorrected(worker: number, upstream: string, key: string, address: string, instead: readonly string[]): void {
+    this.#seats[worker]?.post({ type: "sessionCorrected", upstream, key, address, instead });
+  }
+
+  sessionsForgotten(upstream: string): void {
+    for (const seat of this.#seats) seat.post({ type: "sessionsForgotten", upstream });
   }
 
   setGeoip(path: string, database: SharedArrayBuffer): void {

@@ -140,8 +140,13 @@ export interface DataPlane {
    * could not be asked, or did not answer in time.
    */
   sessionFound(id: number, address: string | undefined, failed: boolean): void;
-  /** Somebody else has placed a session that was thought to be elsewhere. */
-  sessionCorrected(upstream: string, key: string, address: string): void;
+  /**
+   * A session belongs to the backend at `address`, where it was thought to be at one of `instead`: somebody else has placed
+   * it, or moved it. It changes nothing where the session is not known, or known to be at none of these: that is newer.
+   */
+  sessionCorrected(upstream: string, key: string, address: string, instead: readonly string[]): void;
+  /** The store may have lost, or never got, what it was told: all sessions of the upstream are placed at their next use. */
+  sessionsForgotten(upstream: string): void;
   /** A database at this path in the configuration has been read anew. */
   setGeoip(path: string, database: SharedArrayBuffer): void;
   /** What would become of a request that nobody has sent; undefined: there is no such listener. Changes nothing. */

@@ -149,8 +149,12 @@ class NetDataPlane implements DataPlane {
     this.#services.sharedSessions?.found(id, address, this.#services.clock.now());
   }
 
-  sessionCorrected(upstream: string, key: string, address: string): void {
-    this.#services.sharedSessions?.corrected(upstream, key, address, this.#services.clock.now());
+  sessionCorrected(upstream: string, key: string, address: string, instead: readonly string[]): void {
+    this.#services.sharedSessions?.corrected(upstream, key, address, instead, this.#services.clock.now());
+  }
+
+  sessionsForgotten(upstream: string): void {
+    this.#services.sharedSessions?.forgotten(upstream);
   }
 
   setGeoip(path: string, database: SharedArrayBuffer): void {

@@ -56,7 +56,12 @@ export class SharedSessions {
   }
 
   /** Somebody else has placed a session. */
-  corrected(upstream: string, key: string, address: string, now: number): void {
-    this.#affinities.get(upstream)?.correct(key, address, now);
+  corrected(upstream: string, key: string, address: string, instead: readonly string[], now: number): void {
+    this.#affinities.get(upstream)?.correct(key, address, now, instead);
+  }
+
+  /** The store has to be told of everything anew. */
+  forgotten(upstream: string): void {
+    this.#affinities.get(upstream)?.tellAnew();
   }
 }

@@ -219,6 +219,7 @@ describe.skipIf(typeof installation === "string")("sessions in a real Redis", ()
       answers: {
         sessionFound: (_worker, _id, _address, failed) => answered[failed ? "failed" : "found"]++,
         sessionCorrected: () => {},
+        sessionsForgotten: () => {},
       },
       counters: { storeAsked: () => counts.asked++, storeFailed: () => counts.failed++ },
       clock,

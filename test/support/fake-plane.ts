@@ -60,8 +60,12 @@ export class FakePlane implements DataPlane {
     this.told.push(`session ${id} ${failed ? "failed" : (address ?? "unknown")}`);
   }
 
-  sessionCorrected(upstream: string, key: string, address: string): void {
-    this.told.push(`${upstream} ${key} is at ${address}`);
+  sessionCorrected(upstream: string, key: string, address: string, instead: readonly string[]): void {
+    this.told.push(`${upstream} ${key} is at ${address}, not ${instead.join()}`);
+  }
+
+  sessionsForgotten(upstream: string): void {
+    this.told.push(`${upstream} forgotten`);
   }
 
   setGeoip(path: string, database: SharedArrayBuffer): void {

@@ -17,6 +17,9 @@ export class MemoryStore implements SharedStore {
     this.#clock = clock;
   }
 
+  /** It forgets nothing before its time but what there is no room for. */
+  listen(): void {}
+
   async start(): Promise<void> {}
 
   find(key: string, answer: StoreAnswer): void {

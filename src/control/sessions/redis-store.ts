@@ -58,6 +58,7 @@ export class RedisStore implements SharedStore {
   readonly #asked = new Set<Asked>();
   readonly #timeout: Timer;
   readonly #limited: Log;
+  #recovered: () => void = () => {};
   #up = false;
   /** The log has it that the store is down. */
   #downLogged = false;
@@ -77,6 +78,10 @@ export class RedisStore implements SharedStore {
 
   get view(): StoreView {
     return { kind: "redis", url: this.#init.connection.shown, up: this.#up };
+  }
+
+  listen(recovered: () => void): void {
+    this.#recovered = recovered;
   }
 
   start(): Promise<void> {
@@ -166,7 +171,9 @@ export class RedisStore implements SharedStore {
   /** It is up while the connection is ready and the circuit closed; each change is logged once. */
   #judge(reason: string): void {
     const { connection, upstream, log } = this.#init;
+    const wasUp = this.#up;
     this.#up = connection.ready && this.#breaker.state === "closed";
+    if (this.#up && !wasUp) this.#recovered();
     if (this.#up === !this.#downLogged && (this.#up || this.#downLogged)) return;
     this.#downLogged = !this.#up;
     const url = connection.shown;

@@ -11,6 +11,11 @@ class SlowStore implements SharedStore {
   readonly places: { key: string; address: string; instead: readonly string[]; ttlMs: number; answer: StoreAnswer }[] =
     [];
   closed = false;
+  recovered = (): void => {};
+
+  listen(recovered: () => void): void {
+    this.recovered = recovered;
+  }
 
   async start(): Promise<void> {}
 
@@ -39,8 +44,9 @@ function hubOf<Store extends SharedStore>(makeStore: (clock: VirtualClock) => St
     answers: {
       sessionFound: (worker, id, address, failed) =>
         answers.push(`${worker}: ${id} ${failed ? "failed" : (address ?? "unknown")}`),
-      sessionCorrected: (worker, upstream, key, address) =>
-        answers.push(`${worker}: ${upstream} ${key} is at ${address}`),
+      sessionCorrected: (worker, upstream, key, address, instead) =>
+        answers.push(`${worker}: ${upstream} ${key} is at ${address}, not ${instead.join()}`),
+      sessionsForgotten: (upstream) => answers.push(`all: ${upstream} forgotten`),
     },
     counters: {
       storeAsked: (operation, ms) => asked.push(`${operation} ${ms}`),
@@ -87,7 +93,8 @@ test("what the worker that died had asked is not answered to the one in its plac
   hub.sessionWanted(0, 1, "web", "s4");
   store.finds[0]!.answer("a:1", false);
   store.places[0]!.answer("b:1", false);
-  expect(take()).toEqual([]);
+  // Where a session belongs concerns all.
+  expect(take()).toEqual(["0: web s3 is at b:1, not a:1", "1: web s3 is at b:1, not a:1"]);
   store.finds[1]!.answer("b:1", false);
   store.finds[2]!.answer("c:1", false);
   expect(take()).toEqual(["1: 1 b:1", "0: 1 c:1"]);
@@ -102,7 +109,7 @@ test("a placement tells the store all it knows; the worker hears of it only when
   expect(take()).toEqual([]);
   hub.sessionPlaced(0, "web", "s2", "a:1", undefined, 5_000);
   store.places[1]!.answer("b:1", false);
-  expect(take()).toEqual(["0: web s2 is at b:1"]);
+  expect(take()).toEqual(["0: web s2 is at b:1, not a:1"]);
   hub.sessionPlaced(0, "web", "s3", "a:1", undefined, 5_000);
   store.places[2]!.answer(undefined, true);
   expect(take()).toEqual([]);
@@ -115,10 +122,10 @@ test("with a store in memory, who places a session first wins, and the other is 
   hub.sessionPlaced(0, "web", "s", "a:1", undefined, 60_000);
   hub.sessionPlaced(1, "web", "s", "b:1", undefined, 60_000);
   hub.sessionWanted(1, 9, "web", "s");
-  expect(take()).toEqual(["1: web s is at a:1", "1: 9 a:1"]);
+  expect(take()).toEqual(["0: web s is at a:1, not b:1", "1: web s is at a:1, not b:1", "1: 9 a:1"]);
   hub.sessionPlaced(1, "web", "s", "b:1", "a:1", 60_000);
   hub.sessionWanted(0, 1, "web", "s");
-  expect(take()).toEqual(["0: 1 b:1"]);
+  expect(take()).toEqual(["0: web s is at b:1, not a:1", "0: 1 b:1"]);
 });
 
 test("1024 questions wait for a store; those beyond have failed at once, and are logged once a minute", () => {
@@ -168,7 +175,7 @@ test("all workers with a part in a placement that waited hear where the session 
   hub.sessionPlaced(1, "web", "s", "b:1", undefined, 1_000);
   store.places[0]!.answer("a:1", false);
   store.places[1024]!.answer("c:1", false);
-  expect(take()).toEqual(["0: web s is at c:1", "1: web s is at c:1"]);
+  expect(take()).toEqual(["0: web s is at c:1, not a:1,b:1", "1: web s is at c:1, not a:1,b:1"]);
 });
 
 test("a store that fails at once empties the line without end", () => {

@@ -8,7 +8,9 @@ import { type StoreCounters, UpstreamSessions } from "./upstream-sessions.ts";
 /** The way back to the workers. */
 export interface SessionAnswers {
   sessionFound(worker: number, id: number, address: string | undefined, failed: boolean): void;
-  sessionCorrected(worker: number, upstream: string, key: string, address: string): void;
+  sessionCorrected(worker: number, upstream: string, key: string, address: string, instead: readonly string[]): void;
+  /** For all workers. */
+  sessionsForgotten(upstream: string): void;
 }
 
 /** What a hub is made of. */
@@ -34,7 +36,8 @@ interface WorkerLife {
 
 /**
  * Where the workers' questions about sessions meet the stores: each is answered once, to the worker that asked, as long
- * as it lives. The one that takes its place does not hear what it did not ask.
+ * as it lives. The one that takes its place does not hear what it did not ask. What moves a session is told to all workers
+ * that have ever asked or said anything; no other can know of a session.
  */
 export class SessionHub implements SessionListener {
   readonly #answers: SessionAnswers;
@@ -53,9 +56,13 @@ export class SessionHub implements SessionListener {
           store,
           clock,
           counters,
-          corrected: ({ worker, alive }, key, address) => {
-            if (alive) answers.sessionCorrected(worker, upstream, key, address);
+          corrected: (key, address, instead, believed) => {
+            for (const life of this.#lives) {
+              if (life === undefined || believed.get(life) === address) continue;
+              answers.sessionCorrected(life.worker, upstream, key, address, instead);
+            }
           },
+          forgotten: () => answers.sessionsForgotten(upstream),
           overloaded: () => {
             const message = `upstream ${upstream}: the session store is too slow for what it is asked`;
             limited.write("warn", "session_store_overloaded", message, { upstream });
@@ -103,6 +110,7 @@ export class SessionHub implements SessionListener {
   }
 
   close(): void {
+    for (const sessions of this.#upstreams.values()) sessions.close();
     for (const store of this.#stores.values()) store.close();
   }
 

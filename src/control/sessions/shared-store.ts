@@ -19,6 +19,8 @@ export interface StoreView {
  */
 export interface SharedStore {
   readonly view: StoreView;
+  /** `recovered` is called whenever it can be asked again, or for the first time: it may know nothing of what it was told. */
+  listen(recovered: () => void): void;
   /** Gets ready. Resolves soon, whether that went well or not. */
   start(): Promise<void>;
   find(key: string, answer: StoreAnswer): void;

@@ -5,8 +5,12 @@ export interface Placement<Worker> {
   /** Where the session may have belonged before. */
   readonly instead: string[];
   ttlMs: number;
+  /** When its time to live began. */
+  placedAtMs: number;
   /** Where each worker that has a part in it thinks the session is. */
   readonly believed: Map<Worker, string>;
+  /** It has failed before. */
+  isRetry: boolean;
 }
 
 /**
@@ -26,40 +30,47 @@ export class WaitingPlaces<Worker> {
     return this.#waiting.size;
   }
 
-  /** Where a session is about to be placed. */
-  addressOf(key: string): string | undefined {
-    return this.#waiting.get(key)?.address;
+  /** That of a session, where it waits. */
+  get(key: string): Placement<Worker> | undefined {
+    return this.#waiting.get(key);
   }
 
-  /** False: there is no room. */
-  add(worker: Worker, key: string, address: string, instead: string | undefined, ttlMs: number): boolean {
-    const waiting = this.#waiting.get(key);
-    if (waiting === undefined) {
-      if (this.#waiting.size >= this.#max) return false;
-      this.#waiting.set(key, {
-        key,
-        address,
-        instead: instead === undefined ? [] : [instead],
-        ttlMs,
-        believed: new Map([[worker, address]]),
-      });
-      return true;
-    }
-    waiting.believed.set(worker, address);
-    waiting.ttlMs = ttlMs;
-    if (address === waiting.address || instead === waiting.address) {
-      if (instead !== undefined && !waiting.instead.includes(instead)) waiting.instead.push(instead);
-      waiting.address = address;
-    }
+  /** False: there is no room. The placement is changed by those that come after it. */
+  add(placement: Placement<Worker>): boolean {
+    const first = this.#waiting.get(placement.key);
+    if (first !== undefined) follow(first, placement);
+    else if (this.#waiting.size >= this.#max) return false;
+    else this.#waiting.set(placement.key, placement);
     return true;
+  }
+
+  /** As `add`, of one that was made before those of its session that wait. */
+  addBefore(placement: Placement<Worker>): boolean {
+    const second = this.remove(placement.key);
+    if (second !== undefined) follow(placement, second);
+    return this.add(placement);
+  }
+
+  /** That of a session, which waits no longer. */
+  remove(key: string): Placement<Worker> | undefined {
+    const placement = this.#waiting.get(key);
+    this.#waiting.delete(key);
+    return placement;
   }
 
   /** The one that has waited longest. */
   take(): Placement<Worker> | undefined {
-    for (const placement of this.#waiting.values()) {
-      this.#waiting.delete(placement.key);
-      return placement;
-    }
+    for (const key of this.#waiting.keys()) return this.remove(key);
     return undefined;
   }
+}
+
+/** What becomes of `first` by a `second` one after it. */
+export function follow<Worker>(first: Placement<Worker>, second: Placement<Worker>): void {
+  for (const [worker, address] of second.believed) first.believed.set(worker, address);
+  first.ttlMs = second.ttlMs;
+  first.placedAtMs = second.placedAtMs;
+  if (second.address !== first.address && !second.instead.includes(first.address)) return;
+  for (const address of second.instead) if (!first.instead.includes(address)) first.instead.push(address);
+  first.address = second.address;
 }

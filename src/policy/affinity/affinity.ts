@@ -81,6 +81,10 @@ export interface Affinity {
   found(session: Session, address: string | undefined, now: number): void;
   /** It will be served by `backend` if all goes well: for those that come before it is answered. */
   place(session: Session, backend: Backend, now: number): void;
+  /** Its exchange was answered by nobody: what it has `placed`, and nobody was served by, is undone. */
+  withdraw(session: Session, now: number): void;
+  /** Time has passed: shows what others have done with the session meanwhile. */
+  review(session: Session, now: number): void;
   /**
    * `backend` has answered. `session` is what `open` gave, `learnt` the id the response sets (empty: none).
    * @returns what became of it; undefined: there is no session
@@ -98,10 +102,11 @@ export interface Affinity {
    */
   setCookie(session: Session | undefined, backend: Backend, secure: boolean, wallMs: number): string;
   /**
-   * The store knows better, or another worker has moved the session. Where it is not known here, it need not be: nobody
-   * enters what only others use.
+   * The store knows better, or another worker has moved the session. `instead`: it changes nothing where the session is
+   * at none of these, as that is newer; undefined: wherever it is. A session that is not known here is not entered:
+   * tables need not be full of what only others use.
    */
-  correct(key: string, address: string, now: number): void;
+  correct(key: string, address: string, now: number, instead?: readonly string[]): void;
   /** The store may have forgotten, or never got, what it was told up to now: it is told of every session at its next use. */
   tellAnew(): void;
   /** Forgets what has ended, or a part of it where that is much: `wakeAtMs` then stays in the past. */

@@ -26,6 +26,8 @@ class TableSession implements Session {
   isKnown: boolean;
   /** Where it belonged when the exchange came to it; undefined: nowhere. It may be the address of no member. */
   from: string | undefined;
+  /** It had been served from there. */
+  wasServed = false;
   /** Where it belongs now, as far as the exchange has seen or decided. */
   at: string | undefined;
 
@@ -34,9 +36,10 @@ class TableSession implements Session {
     this.isKnown = isKnown;
   }
 
-  belongs(address: string, backend: Backend | undefined, sureAtMs: number): void {
+  belongs(address: string, backend: Backend | undefined, sureAtMs: number, wasServed: boolean): void {
     this.backend = backend;
     this.sureAtMs = sureAtMs;
+    this.wasServed = wasServed;
     this.isKnown = true;
     this.from = this.at = address;
   }
@@ -116,6 +119,7 @@ export class TableAffinity implements Affinity {
       } else {
         if (address !== here) slot = this.#put(its.key, address, now);
         this.#table.confirmed(slot, now);
+        this.#table.served(slot);
       }
     }
     this.#show(its, slot);
@@ -140,10 +144,33 @@ export class TableAffinity implements Affinity {
       its.isKnown = true;
     }
     if (its === undefined || !its.isKnown) return undefined;
-    const isClaimed = this.#claim(its, backend, now);
-    if (its.from === backend.address) return "kept";
-    if (!isClaimed) return undefined;
+    const { address } = backend;
+    const slot = this.#claim(its, backend, now);
+    if (slot !== NONE) {
+      this.#table.served(slot);
+      this.#tell(its, slot, address, now);
+    }
+    if (its.from === address) return its.wasServed ? "kept" : "begun";
+    if (slot === NONE) return undefined;
     return its.from === undefined ? "begun" : "moved";
+  }
+
+  withdraw(session: Session, now: number): void {
+    const its = session as TableSession;
+    const { key, from, at } = its;
+    if (at === undefined || at === from) return;
+    const slot = this.#table.peek(key, now);
+    if (slot === NONE || this.#table.address(slot) !== at || this.#table.isServed(slot)) return;
+    if (from === undefined) this.#table.remove(slot);
+    else if (its.wasServed) this.#table.served(this.#put(key, from, now));
+    else this.#put(key, from, now);
+    its.at = from;
+  }
+
+  review(session: Session, now: number): void {
+    const its = session as TableSession;
+    const slot = this.#table.find(its.key, now);
+    if (slot !== NONE && this.#table.address(slot) !== its.at) this.#show(its, slot);
   }
 
   /** The client has its id from elsewhere. */
@@ -151,10 +178,14 @@ export class TableAffinity implements Affinity {
     return "";
   }
 
-  correct(key: string, address: string, now: number): void {
-    if (!this.#members.has(address) || this.#table.peek(key, now) === NONE) return;
+  correct(key: string, address: string, now: number, instead?: readonly string[]): void {
+    const slot = this.#table.peek(key, now);
+    if (slot === NONE || !this.#members.has(address)) return;
+    if (instead !== undefined && !instead.includes(this.#table.address(slot))) return;
     // With its answer the store has renewed the session.
-    this.#table.told(this.#put(key, address, now), now);
+    const slot = this.#put(key, address, now);
+    this.#table.told(slot, now);
+    this.#table.served(slot);
   }
 
   tellAnew(): void {
@@ -165,26 +196,28 @@ export class TableAffinity implements Affinity {
     this.#table.sweep(now);
   }
 
-  /** The session belongs to `backend` from now on. False: no, others have placed it since this exchange came to it. */
-  #claim(its: TableSession, backend: Backend, now: number): boolean {
+  /** The session is with `backend` now: its slot. -1: no, others have placed it since this exchange came to it. */
+  #claim(its: TableSession, backend: Backend, now: number): number {
     const { address } = backend;
     let slot = this.#table.find(its.key, now);
     const here = slot === NONE ? undefined : this.#table.address(slot);
     if (here !== address) {
       const isTaken = here !== undefined && here !== its.at;
       // A backend that was removed while it answered gets no sessions.
-      if (isTaken || !this.#members.has(address)) return false;
+      if (isTaken || !this.#members.has(address)) return NONE;
       slot = this.#table.put(its.key, address, now);
     } else if (its.at !== address) {
-      its.belongs(address, backend, this.#table.sureAt(slot));
+      this.#show(its, slot);
     }
-    const instead = its.at === address ? undefined : its.at;
     its.at = address;
-    if (this.store !== undefined && this.#table.isToTell(slot, now)) {
-      this.#table.told(slot, now);
-      this.store.place(its.key, address, instead);
-    }
-    return true;
+    return slot;
+  }
+
+  /** The store, of what has been answered only: a backend that does not answer leaves no trace there. */
+  #tell(its: TableSession, slot: number, address: string, now: number): void {
+    if (this.store === undefined || !this.#table.isToTell(slot, now)) return;
+    this.#table.told(slot, now);
+    this.store.place(its.key, address, its.from === address ? undefined : its.from);
   }
 
   #look(key: string, now: number): TableSession {
@@ -200,7 +233,7 @@ export class TableAffinity implements Affinity {
   /** The exchange sees where its session, in `slot`, belongs now. */
   #show(its: TableSession, slot: number): void {
     const address = this.#table.address(slot);
-    its.belongs(address, this.#members.get(address), this.#table.sureAt(slot));
+    its.belongs(address, this.#members.get(address), this.#table.sureAt(slot), this.#table.isServed(slot));
   }
 
   /** What the store says. Of equal addresses one string is kept. */
