@@ -220,6 +220,26 @@ test("a connection that is lost, again and again, is logged once, and once when 
   ]);
 });
 
+test("whenever it can be asked again it says so, as it may have lost what it was told", async () => {
+  const { store, client, clock, find } = storeOf();
+  let recovered = 0;
+  store.listen(() => recovered++);
+  client.ready();
+  expect(recovered).toBe(1);
+  client.lost();
+  client.lost();
+  client.ready();
+  expect(recovered).toBe(2);
+  for (let n = 0; n < 5; n++) find("s");
+  clock.advance(50);
+  clock.advance(1_100);
+  find("s");
+  expect(recovered).toBe(2);
+  client.asked.at(-1)!.resolve(null);
+  await turn();
+  expect([recovered, store.view.up]).toEqual([3, true]);
+});
+
 test("a new connection is asked at once, whatever the one before did", () => {
   const { client, clock, find } = storeOf();
   client.ready();
