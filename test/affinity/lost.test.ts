@@ -506,10 +506,10 @@ describe("a session whose backend fails its request", () => {
     expect((await visit(guests[1])).body).toBe("1");
     expect(sessions()).toMatchObject({ begun: 2, kept: 2, moved: 0 });
   };
-  test("by cookie: nobody answers: it is where it was, once that is back", () => nobodyAnswers("cookie"));
-  test.fails("by header: nobody answers: it is where it was, once that is back", () => nobodyAnswers("header"));
-  test.fails("by learned header: nobody answers: it is where it was, once that is back", () =>
-    nobodyAnswers("learned header"));
+  test.each(["cookie", "header", "learned header"])(
+    "by %s: nobody answers: it is where it was, once that is back",
+    nobodyAnswers,
+  );
 
   const countedWhenAnswered = async (kind: string) => {
     const { stage, visit, company, sessions } = await pair(kind, {}, BARE);
@@ -523,8 +523,7 @@ describe("a session whose backend fails its request", () => {
     expect(sessions()).toMatchObject({ begun: 3, kept: 2, moved: 0 });
     await stage.quiet();
   };
-  test("by cookie: one that begins is counted when it is answered first", () => countedWhenAnswered("cookie"));
-  test.fails("by header: one that begins is counted when it is answered first", () => countedWhenAnswered("header"));
+  test.each(["cookie", "header"])("by %s: one that begins is counted when it is answered first", countedWhenAnswered);
 
   test("all are down: 503, and whichever is back first serves it: its own, if that is the one", async () => {
     for (const kind of ["cookie", "header"]) {
