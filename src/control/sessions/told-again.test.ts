@@ -125,7 +125,7 @@ test("a store that recovers is told at once what it has missed, for as long as t
   store.answersBy = "failure";
   place("s", "b:1", "a:1");
   place("t", "a:1");
-  clock.advance(500);
+  clock.advance(500.25);
   store.take();
   store.up = true;
   store.answersBy = "itself";
@@ -133,7 +133,7 @@ test("a store that recovers is told at once what it has missed, for as long as t
   store.recovered();
   expect(store.told.map(({ ttlMs }) => ttlMs)).toEqual([59_500, 59_500]);
   expect(store.take()).toEqual(["s at b:1 not a:1", "t at a:1"]);
-  expect(heard()).toEqual(["s is at b:1, not a:1; w0 b:1", "forgotten at 500"]);
+  expect(heard()).toEqual(["s is at b:1, not a:1; w0 b:1", "forgotten at 500.25"]);
 });
 
 test("a session that goes on while its placement waits to be told again is told where it is by then", () => {

@@ -220,7 +220,7 @@ export class UpstreamSessions<Worker> {
   }
 }
 
-/** What is left of the session's time to live. */
+/** What is left of the session's time to live. In whole milliseconds, as Redis takes no others. */
 function leftMs({ placedAtMs, ttlMs }: Placement<unknown>, now: number): number {
-  return placedAtMs + ttlMs - now;
+  return Math.ceil(placedAtMs + ttlMs - now);
 }
