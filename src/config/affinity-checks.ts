@@ -36,6 +36,15 @@ export function checkAffinity(upstream: Block, base: KeyPath, { mistakes, warnin
       fix: "Leave it out, or write cookie: spillway",
     });
   }
+  if (affinity.strict === true && isBlock(affinity.rebalance)) {
+    warnings.push({
+      code: "CONFIG_AFFINITY_UNUSED",
+      path: [...path, "rebalance"],
+      at: "key",
+      wrong: "tunnels would be closed for nothing: with strict, whose session is on a backend comes back to it",
+      fix: "Leave rebalance out, or strict",
+    });
+  }
   checkLearned(affinity, path, mistakes);
   checkCookie(upstream, path, mistakes);
 }

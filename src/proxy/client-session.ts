@@ -351,7 +351,8 @@ export class ClientSession implements ConnectionHandler {
 
   /** Whether the client came by TLS, as far as is known: it ends in front of Spillway. */
   cameByTls(head: RequestHead): boolean {
-    return this.#trusted && head.forwardedProto.toLowerCase() === "https";
+    // Of several proxies the first has seen the client.
+    return this.#trusted && /^https *(?:,|$)/i.test(head.forwardedProto);
   }
 
   /** The fields that a backend gets of this request: those that came, and those that tell of the client. */

@@ -181,7 +181,7 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
       owner: this,
       priority: priorityOf(route.priority, head),
       deadlineMs: this.deadlineMs,
-      wallMs: upstream.upstream.affinity === undefined ? 0 : this.#services.clock.wallTime(),
+      wallMs: upstream.isSticky ? this.#services.clock.wallTime() : 0,
     });
     this.#dispatch = dispatch;
     if (this.#bodyText.length > this.#keepBytes) dispatch.replayable = false;

@@ -36,6 +36,7 @@ function stage(backends: readonly BackendOfTest[]) {
   const open = (slot: number, name: string, { lastActiveMs = 0, mayClose = true } = {}) => {
     const held = rebalancer.tunnelsAt(slot)!;
     const tunnel: MovableTunnel & { mayClose: boolean } = {
+      who: name,
       lastActiveMs,
       mayClose,
       closeGently() {

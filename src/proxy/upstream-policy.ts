@@ -9,7 +9,7 @@ import type { Upstream, UpstreamInit } from "../policy/upstream/upstream.ts";
 import type { SharedSessions } from "./shared-sessions.ts";
 
 /** How long a worker waits for what the other workers of its process know of a session. */
-const OTHER_WORKERS_MS = 50;
+const OTHER_WORKERS_MS = 250;
 /** Characters of a digest that are kept: 132 bits. */
 const DIGEST_CHARACTERS = 22;
 

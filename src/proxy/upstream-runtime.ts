@@ -53,7 +53,9 @@ export class UpstreamRuntime {
   readonly #services: Services;
   readonly #timer: Timer;
   readonly #told = new Map<Backend, BackendCondition>();
+  #heldTold = 0;
   #evictionsTold = 0;
+  #isSticky: boolean;
   #asksForPosition: boolean;
 
   /** `slots` are the rows of its backends in shared counters, in order. */
@@ -68,6 +70,7 @@ export class UpstreamRuntime {
     this.index = index;
     this.settings = settings;
     this.#asksForPosition = settings.balance.policy === "nearest";
+    this.#isSticky = settings.affinity !== false;
     this.#services = services;
     this.#timer = services.clock.timer(() => {
       // One time for all that it sets going.
@@ -112,9 +115,15 @@ export class UpstreamRuntime {
     const other = upstream === undefined ? undefined : upstreamOf(upstream);
     this.upstream.fallback = { upstream: other?.upstream, respond };
     if (other?.settings.balance.policy === "nearest") this.#asksForPosition = true;
+    if (other !== undefined && other.settings.affinity !== false) this.#isSticky = true;
   }
 
-  /** Whether it matters where clients are. */
+  /** Whether sessions belong to backends, here or in the fallback. */
+  get isSticky(): boolean {
+    return this.#isSticky;
+  }
+
+  /** Whether it matters where clients are, here or in the fallback. */
   get asksForPosition(): boolean {
     return this.#asksForPosition;
   }
@@ -130,8 +139,8 @@ export class UpstreamRuntime {
   /** What became of a session. */
   countSession(event: DispatchEvent): void {
     const { stripe } = this.#services;
-    if (event === "session-kept") return stripe.sessionKept(this.index);
-    if (event === "session-begun") stripe.sessionBegun(this.index);
+    if (event === "session-kept") stripe.sessionKept(this.index);
+    else if (event === "session-begun") stripe.sessionBegun(this.index);
     else if (event === "session-moved") stripe.sessionMoved(this.index);
     else if (event === "session-lost") stripe.sessionLost(this.index);
     this.countSessions();
@@ -147,10 +156,13 @@ export class UpstreamRuntime {
   countSessions(): void {
     const figures = this.upstream.affinity?.figures;
     if (figures === undefined) return;
+    const { held, evicted } = figures;
+    if (held === this.#heldTold && evicted === this.#evictionsTold) return;
     const { stripe } = this.#services;
-    stripe.sessionsHeld(this.index, figures.held);
-    stripe.sessionsEvicted(this.index, figures.evicted - this.#evictionsTold);
-    this.#evictionsTold = figures.evicted;
+    stripe.sessionsHeld(this.index, held);
+    stripe.sessionsEvicted(this.index, evicted - this.#evictionsTold);
+    this.#heldTold = held;
+    this.#evictionsTold = evicted;
   }
 
   /** Closes all connections to its backends. */

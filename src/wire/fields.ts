@@ -227,12 +227,21 @@ export function findField(
     const lineEnd = block.indexOf(LF, at);
     if (lineEnd < 0 || lineEnd >= to) break;
     if (LOWER[block[at]!] === first && block[at + lower.length] === COLON && nameIs(block, at, lower)) {
-      const value = trimmed(latin1(block, at + lower.length + 1, lineEnd - 1));
+      const value = trimmedText(block, at + lower.length + 1, lineEnd - 1);
       found = found === undefined ? value : found + separator + value;
     }
     at = lineEnd + 1;
   }
   return found;
+}
+
+/** `bytes[from, to)` as text, without the white space around it. */
+function trimmedText(bytes: Buffer, from: number, to: number): string {
+  let first = from;
+  let end = to;
+  while (first < end && (bytes[first] === SP || bytes[first] === HTAB)) first++;
+  while (end > first && (bytes[end - 1] === SP || bytes[end - 1] === HTAB)) end--;
+  return latin1(bytes, first, end);
 }
 
 function nameIs(block: Buffer, at: number, lower: string): boolean {

@@ -85,6 +85,8 @@ export class RequestHead implements FieldSink {
   /** The remembered block is `#block[0, #blockLength)`; the memory is used again for the next one that fits. */
   #block: Buffer = EMPTY;
   #blockLength = 0;
+  #cookie: string | undefined;
+  #cookieVersion = 0;
   #blockMinor = -1;
   #blockHost = "";
   #blockHostText = "";
@@ -168,7 +170,17 @@ export class RequestHead implements FieldSink {
 
   /** The value of a field, name in lower case, repeated ones joined. */
   header(name: string): string | undefined {
-    return findField(this.#block, 0, this.#blockLength, name, name === "cookie" ? "; " : ", ");
+    if (name === "cookie") return this.#cookieField();
+    return findField(this.#block, 0, this.#blockLength, name, ", ");
+  }
+
+  /** What is asked for in each request of a client that repeats itself, and is long. */
+  #cookieField(): string | undefined {
+    if (this.#cookieVersion !== this.blockVersion) {
+      this.#cookieVersion = this.blockVersion;
+      this.#cookie = findField(this.#block, 0, this.#blockLength, "cookie", "; ");
+    }
+    return this.#cookie;
   }
 
   /** Whether the remembered field block is too large to be kept while the connection is idle. */

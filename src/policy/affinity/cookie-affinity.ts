@@ -1,5 +1,5 @@
-import { type KeySource, keySource } from "../balance/key.ts";
 import type { Backend } from "../model/backend.ts";
+import { cookieEnd, findCookie } from "../model/cookie.ts";
 import type { PickRequest } from "../model/request.ts";
 import type { Affinity, AffinityParts, Session, SessionEvent } from "./affinity.ts";
 import { cookieAttributes, cookieText, issuedAt, tokenIn } from "./cookie-value.ts";
@@ -49,7 +49,6 @@ export class CookieAffinity implements Affinity {
   readonly wakeAtMs = Number.POSITIVE_INFINITY;
   readonly #ttl: number;
   readonly #cookie: CookieOptions;
-  readonly #valueIn: KeySource;
   readonly #plainAttributes: string;
   readonly #secureAttributes: string;
   readonly #parts: AffinityParts;
@@ -60,7 +59,6 @@ export class CookieAffinity implements Affinity {
     this.strict = options.strict;
     this.#ttl = options.ttl;
     this.#cookie = cookie;
-    this.#valueIn = keySource(`cookie:${cookie.name}`);
     this.#plainAttributes = cookieAttributes(cookie, options.ttl, cookie.secure === true);
     this.#secureAttributes = cookieAttributes(cookie, options.ttl, cookie.secure !== false);
     this.#parts = parts;
@@ -80,11 +78,22 @@ export class CookieAffinity implements Affinity {
 
   /** Never undefined: a session begins when the exchange is answered. */
   open(request: PickRequest, wallMs: number, _now: number): Session {
-    const value = this.#valueIn(request);
-    const token = value === undefined ? undefined : tokenIn(value);
+    const field = request.header("cookie");
+    if (field === undefined) return nobodys;
+    const { name } = this.#cookie;
+    // A browser that was given them for several paths or domains sends all; those that are not ours count for nothing.
+    for (let at = findCookie(field, name, 0); at !== -1; at = findCookie(field, name, at)) {
+      const session = this.#sessionOf(field.slice(at, cookieEnd(field, at)), wallMs);
+      if (session !== nobodys) return session;
+    }
+    return nobodys;
+  }
+
+  #sessionOf(value: string, wallMs: number): CookieSession {
+    const token = tokenIn(value);
     const home = token === undefined ? undefined : this.#byToken.get(token);
     if (home === undefined) return nobodys;
-    const age = wallMs - issuedAt(value!);
+    const age = wallMs - issuedAt(value);
     if (age >= this.#ttl) return nobodys;
     return age < this.#ttl * RENEWAL && age >= -MOST_AHEAD_MS ? home.fresh : home.due;
   }
@@ -98,6 +107,12 @@ export class CookieAffinity implements Affinity {
 
   /** Only the client remembers, once it has the cookie. */
   place(): void {}
+
+  /** Nothing was placed. */
+  withdraw(): void {}
+
+  /** What others do shows in the next request. */
+  review(): void {}
 
   answered(session: Session | undefined, backend: Backend): SessionEvent | undefined {
     const from = session?.backend?.address;

@@ -1,7 +1,11 @@
 import { RecentKeys } from "../resilience/recent-keys.ts";
-import type { AffinityFigures } from "./affinity.ts";
+import type { AffinityFigures, SessionEvent } from "./affinity.ts";
 
 const NONE = -1;
+/** A session has been put where it is, and was not served there yet; before, it was served nowhere, or elsewhere. */
+const BEGINNING = 0;
+const MOVING = 1;
+const SERVED = 2;
 const FIRST_ROOM = 64;
 /** The store hears of a session that goes on when this part of its time to live has passed since it last did. */
 const RENEWAL = 0.1;
@@ -24,6 +28,7 @@ export class SessionTable implements AffinityFigures {
   #eras = new Uint32Array(FIRST_ROOM);
   #tellAt = new Float64Array(FIRST_ROOM);
   #sureAt = new Float64Array(FIRST_ROOM);
+  #stages = new Uint8Array(FIRST_ROOM);
   #evicted = 0;
 
   /** `max` is 1 or more, `ttl` more than 0. */
@@ -65,8 +70,11 @@ export class SessionTable implements AffinityFigures {
     return slot === NONE || this.#endsAt.value(slot) <= now ? NONE : slot;
   }
 
-  /** The session of `key` belongs to `address` from now on, of which the store has to be told. Its slot as in `find`. */
-  put(key: string, address: string, now: number): number {
+  /**
+   * The session of `key` belongs to `address` from now on, of which the store has to be told. Its slot as in `find`.
+   * `moves`: it was served elsewhere before.
+   */
+  put(key: string, address: string, now: number, moves = false): number {
     let slot = this.#endsAt.find(key);
     if (slot === NONE) {
       if (this.#endsAt.isFull && this.#endsAt.oldestValue > now) this.#evicted++;
@@ -77,7 +85,30 @@ export class SessionTable implements AffinityFigures {
     this.#addresses[slot] = address;
     this.#tellAt[slot] = Number.NEGATIVE_INFINITY;
     this.#sureAt[slot] = Number.NEGATIVE_INFINITY;
+    this.#stages[slot] = moves ? MOVING : BEGINNING;
     return slot;
+  }
+
+  /** There is no session in `slot` any more. */
+  remove(slot: number): void {
+    this.#endsAt.remove(slot);
+  }
+
+  /** Whether the session in `slot` has been served, where it is now or elsewhere. */
+  isServed(slot: number): boolean {
+    return this.#stages[slot] !== BEGINNING;
+  }
+
+  /** Whether it has been where it is now. */
+  isServedHere(slot: number): boolean {
+    return this.#stages[slot] === SERVED;
+  }
+
+  /** The session in `slot` has been served where it is now: answers with what has become of it by that. */
+  served(slot: number): SessionEvent {
+    const stage = this.#stages[slot];
+    this.#stages[slot] = SERVED;
+    return stage === SERVED ? "kept" : stage === MOVING ? "moved" : "begun";
   }
 
   /** Where the session in `slot` belongs. */
@@ -135,6 +166,9 @@ export class SessionTable implements AffinityFigures {
     eras.set(this.#eras);
     tellAt.set(this.#tellAt);
     sureAt.set(this.#sureAt);
+    const stages = new Uint8Array(room);
+    stages.set(this.#stages);
+    this.#stages = stages;
     this.#eras = eras;
     this.#tellAt = tellAt;
     this.#sureAt = sureAt;

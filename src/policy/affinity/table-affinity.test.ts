@@ -73,8 +73,8 @@ describe("a session by key", () => {
     const second = affinity.open(request("x"), 0, 1)!;
     expect(second.backend).toBe(a);
     affinity.place(second, a, 1);
-    expect(affinity.answered(second, a, "", 0, 2)).toBe("kept");
-    expect(affinity.answered(first, a, "", 0, 3)).toBe("begun");
+    expect(affinity.answered(second, a, "", 0, 2)).toBe("begun");
+    expect(affinity.answered(first, a, "", 0, 3)).toBe("kept");
     expect(affinity.figures).toMatchObject({ held: 1, evicted: 0 });
   });
 
@@ -337,8 +337,9 @@ describe("a shared store", () => {
     const affinity = affinityOf({}, store);
     const first = affinity.open(request("x"), 0, 0)!;
     affinity.place(first, a, 0);
+    expect(store.take()).toEqual([]);
+    affinity.answered(first, a, "", 0, 0);
     expect(store.take()).toEqual(["x at a.test:80"]);
-    affinity.answered(first, a, "", 0, 1);
     served(affinity, "x", a, HOUR / 10 - 1);
     expect(store.take()).toEqual([]);
     served(affinity, "x", a, HOUR / 10);
@@ -350,17 +351,32 @@ describe("a shared store", () => {
     expect(store.take()).toEqual(["x at b.test:80"]);
   });
 
-  test("hears of each try what it replaces", () => {
+  test("hears of where it was answered, and nothing of where it was tried before", () => {
     const store = new SampleStore();
     const affinity = affinityOf({}, store);
     const session = affinity.open(request("x"), 0, 0)!;
     for (const backend of [a, b, c]) affinity.place(session, backend, 0);
     affinity.answered(session, c, "", 0, 1);
-    expect(store.take()).toEqual([
-      "x at a.test:80",
-      "x at b.test:80 instead of a.test:80",
-      "x at c.test:80 instead of b.test:80",
-    ]);
+    expect(store.take()).toEqual(["x at c.test:80"]);
+    const next = affinity.open(request("x"), 0, 2)!;
+    for (const backend of [a, b]) affinity.place(next, backend, 2);
+    affinity.answered(next, b, "", 0, 3);
+    expect(store.take()).toEqual(["x at b.test:80 instead of c.test:80"]);
+  });
+
+  test("hears nothing of what was withdrawn", () => {
+    const store = new SampleStore();
+    const affinity = affinityOf({}, store);
+    const session = affinity.open(request("x"), 0, 0)!;
+    affinity.place(session, a, 0);
+    affinity.withdraw(session, 1);
+    expect([store.take(), affinity.figures!.held]).toEqual([[], 0]);
+    served(affinity, "x", a, 2);
+    store.take();
+    const next = affinity.open(request("x"), 0, 3)!;
+    affinity.place(next, b, 3);
+    affinity.withdraw(next, 4);
+    expect([store.take(), belongs(affinity, "x", 5), served(affinity, "x", a, 5)]).toEqual([[], "a", "kept"]);
   });
 
   test("knows where a session belongs that this table does not: it is kept, and renewed there", () => {
@@ -417,6 +433,7 @@ describe("a shared store", () => {
     affinity.found(session, "a.test:80", 2);
     expect(session.backend).toBe(a);
     affinity.place(session, b, 2);
+    expect(affinity.answered(session, b, "", 0, 3)).toBe("moved");
     expect(store.take()).toEqual(["x at b.test:80 instead of a.test:80"]);
   });
 
@@ -481,7 +498,7 @@ describe("a shared store", () => {
     store.place = (key, _address, _instead) => affinity.correct(key, "c.test:80", 0);
     const session = affinity.open(request("x"), 0, 0)!;
     affinity.place(session, a, 0);
-    expect([belongs(affinity, "x", 1), affinity.answered(session, a, "", 0, 1)]).toEqual(["c", undefined]);
+    affinity.answered(session, a, "", 0, 1);
     expect(belongs(affinity, "x", 2)).toBe("c");
   });
 

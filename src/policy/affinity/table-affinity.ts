@@ -146,13 +146,10 @@ export class TableAffinity implements Affinity {
     if (its === undefined || !its.isKnown) return undefined;
     const { address } = backend;
     const slot = this.#claim(its, backend, now);
-    if (slot !== NONE) {
-      this.#table.served(slot);
-      this.#tell(its, slot, address, now);
-    }
-    if (its.from === address) return its.wasServed ? "kept" : "begun";
-    if (slot === NONE) return undefined;
-    return its.from === undefined ? "begun" : "moved";
+    if (slot === NONE) return its.from === address ? "kept" : undefined;
+    const became = this.#table.served(slot);
+    this.#tell(its, slot, address, now);
+    return its.from === address && its.wasServed ? "kept" : became;
   }
 
   withdraw(session: Session, now: number): void {
@@ -160,7 +157,7 @@ export class TableAffinity implements Affinity {
     const { key, from, at } = its;
     if (at === undefined || at === from) return;
     const slot = this.#table.peek(key, now);
-    if (slot === NONE || this.#table.address(slot) !== at || this.#table.isServed(slot)) return;
+    if (slot === NONE || this.#table.address(slot) !== at || this.#table.isServedHere(slot)) return;
     if (from === undefined) this.#table.remove(slot);
     else if (its.wasServed) this.#table.served(this.#put(key, from, now));
     else this.#put(key, from, now);
@@ -183,9 +180,9 @@ export class TableAffinity implements Affinity {
     if (slot === NONE || !this.#members.has(address)) return;
     if (instead !== undefined && !instead.includes(this.#table.address(slot))) return;
     // With its answer the store has renewed the session.
-    const slot = this.#put(key, address, now);
-    this.#table.told(slot, now);
-    this.#table.served(slot);
+    const placed = this.#put(key, address, now);
+    this.#table.told(placed, now);
+    this.#table.served(placed);
   }
 
   tellAnew(): void {
@@ -205,7 +202,8 @@ export class TableAffinity implements Affinity {
       const isTaken = here !== undefined && here !== its.at;
       // A backend that was removed while it answered gets no sessions.
       if (isTaken || !this.#members.has(address)) return NONE;
-      slot = this.#table.put(its.key, address, now);
+      const moves = slot === NONE ? its.from !== undefined : this.#table.isServed(slot);
+      slot = this.#table.put(its.key, address, now, moves);
     } else if (its.at !== address) {
       this.#show(its, slot);
     }
@@ -233,7 +231,7 @@ export class TableAffinity implements Affinity {
   /** The exchange sees where its session, in `slot`, belongs now. */
   #show(its: TableSession, slot: number): void {
     const address = this.#table.address(slot);
-    its.belongs(address, this.#members.get(address), this.#table.sureAt(slot), this.#table.isServed(slot));
+    its.belongs(address, this.#members.get(address), this.#table.sureAt(slot), this.#table.isServedHere(slot));
   }
 
   /** What the store says. Of equal addresses one string is kept. */

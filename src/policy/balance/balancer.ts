@@ -5,8 +5,9 @@ import type { PickRequest } from "../model/request.ts";
 /** Picks a backend for each attempt. `now` is milliseconds of the injected clock. */
 export interface Balancer {
   /**
-   * Not any backend with room will do for a request, only what `pick` answers with: where that is undefined, or has no
-   * room, the exchange waits. Left out: an exchange goes to whichever has room rather than to wait.
+   * Not any backend with room will do for a request: where the one that `pick` answers with has none, the exchange waits
+   * for it, and undefined means that none is in reach. Left out: an exchange goes to whichever has room rather than to
+   * wait. Has a `peek`, too.
    */
   readonly selective?: boolean;
   /**

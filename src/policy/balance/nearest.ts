@@ -127,8 +127,8 @@ export class Nearest implements Balancer {
 
   /** Leaves those in the rotation that are the nearest, with room where there is some. */
   #narrow(position: Position | undefined, exclude: ReadonlySet<Backend> | undefined): void {
-    if (!this.#offer(this.#measure(position, exclude, true), exclude, true)) {
-      this.#offer(this.#measure(position, exclude, false), exclude, false);
+    if (!this.#offer(this.#measure(position, exclude, true), true)) {
+      this.#offer(this.#measure(position, exclude, false), false);
     }
   }
 
@@ -156,25 +156,21 @@ export class Nearest implements Balancer {
     return away <= this.#max ? away : Infinity;
   }
 
-  /**
-   * Whether a backend has a say in how far is near. One that was tried in vain has none. One that is full is not left
-   * out for a farther one without spillover, also when it is among the excluded because it was found to be full.
-   */
+  /** Whether a backend has a say in how far is near. One that was tried in vain has none. */
   #counts(backend: Backend, exclude: ReadonlySet<Backend> | undefined, withRoom: boolean): boolean {
-    const excluded = exclude?.has(backend) === true;
-    if (!this.#spillover) return !(excluded && backend.hasRoom);
-    return !excluded && (!withRoom || backend.hasRoom);
+    // Without spillover a full one is not passed over for one that is farther away.
+    return exclude?.has(backend) !== true && (!this.#spillover || !withRoom || backend.hasRoom);
   }
 
   /** Keeps those in the rotation that are not farther than `reach`; answers whether there is one. */
-  #offer(reach: number, exclude: ReadonlySet<Backend> | undefined, withRoom: boolean): boolean {
+  #offer(reach: number, withRoom: boolean): boolean {
     const spots = this.#spots;
     let some = false;
     for (let i = 0; i < spots.length; i++) {
       const { slot, away } = spots[i]!;
       slot.load = Infinity;
       if (away > reach || away === Infinity) continue;
-      if (!this.#spillover && (exclude?.has(slot.backend) || (withRoom && !slot.backend.hasRoom))) continue;
+      if (withRoom && !slot.backend.hasRoom) continue;
       slot.load = slot.backend.active + 1;
       some = true;
     }

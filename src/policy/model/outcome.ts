@@ -27,7 +27,12 @@ export type Progress = "nothing" | "request" | "response";
 /** Whether there was no answer, or one with which a gateway says that there is none: 502, 503 or 504. */
 export function gatewayFailure(outcome: Outcome): boolean {
   if (outcome.kind !== "success") return outcome.kind !== "cancelled";
-  return outcome.status === 502 || outcome.status === 503 || outcome.status === 504;
+  return saysNobodyServes(outcome.status);
+}
+
+/** Whether a status says that the answer is nobody's: 502, 503 or 504. */
+export function saysNobodyServes(status: number): boolean {
+  return status === 502 || status === 503 || status === 504;
 }
 
 /** Whether an outcome says nothing about its backend: no connection was free. */

@@ -139,6 +139,19 @@ export class WaitingQueue<W extends Waiter> {
     return place.waiter as W;
   }
 
+  /** Rank of the lowest priority that waits, 0 for the highest; -1: nobody does. */
+  get lowestRank(): number {
+    if (this.#low.size > 0) return this.#low.rank;
+    return this.#normal.size > 0 ? this.#normal.rank : this.#high.size > 0 ? this.#high.rank : -1;
+  }
+
+  /** Gives the worst up for one that waits elsewhere, `queue-full`. There must be one. */
+  shedWorst(now: number): void {
+    const worst = this.#worst();
+    this.#remove(worst);
+    this.#shed(worst.waiter as W, "queue-full", now);
+  }
+
   /** Stops waiting; false when it does not wait here. */
   leave(waiter: W): boolean {
     const place = waiter.place;
@@ -195,11 +208,16 @@ export class WaitingQueue<W extends Waiter> {
 
   /** Whose place one that joined now may take. */
   #worseThan(priority: Priority): Place | undefined {
-    const rank = this.#lineOf(priority).rank;
-    const worst = this.#low.size > 0 ? this.#low : this.#normal.size > 0 ? this.#normal : this.#high;
-    const worstOfLine = this.#overloaded ? worst.oldest : worst.newest;
-    if (rank < worst.rank) return worstOfLine;
-    return rank === worst.rank && this.#overloaded && !this.#makingRoom ? worstOfLine : undefined;
+    const rank = rankOf(priority);
+    const { lowestRank } = this;
+    if (rank < lowestRank) return this.#worst();
+    return rank === lowestRank && this.#overloaded && !this.#makingRoom ? this.#worst() : undefined;
+  }
+
+  /** Of the lowest priority the newest; when the newest go first, the oldest. */
+  #worst(): Place {
+    const line = this.#low.size > 0 ? this.#low : this.#normal.size > 0 ? this.#normal : this.#high;
+    return (this.#overloaded ? line.oldest : line.newest)!;
   }
 
   /** Of those whose time is up, one. */
@@ -250,6 +268,11 @@ export class WaitingQueue<W extends Waiter> {
   #lineOf(priority: Priority): WaitingLine {
     return priority === "normal" ? this.#normal : priority === "high" ? this.#high : this.#low;
   }
+}
+
+/** 0 for who goes first. */
+export function rankOf(priority: Priority): number {
+  return priority === "high" ? 0 : priority === "normal" ? 1 : 2;
 }
 
 function older(a: Place | undefined, b: Place | undefined): Place | undefined {

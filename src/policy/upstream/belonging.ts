@@ -19,7 +19,7 @@ export class Belonging {
   readonly #upstream: StickyUpstream;
   readonly #request: PickRequest;
   readonly #wallMs: number;
-  #session: Session | undefined;
+  readonly #session: Session | undefined;
 
   /** @param wallMs time of day, milliseconds since the Unix epoch. */
   constructor(upstream: StickyUpstream, request: PickRequest, wallMs: number, now: number) {
@@ -31,11 +31,8 @@ export class Belonging {
 
   /** Time has passed since it was looked: another exchange of its session may have been placed elsewhere meanwhile. */
   lookAgain(tried: ReadonlySet<Backend> | undefined, now: number): void {
-    const { affinity } = this.#upstream;
     if (this.#session === undefined || this.bound(tried) !== undefined) return;
-    // An id of the application's that was not known begins nothing, whenever it is looked at.
-    if (affinity.learnsFrom !== undefined && !this.isBound) return;
-    this.#session = affinity.open(this.#request, this.#wallMs, now) ?? this.#session;
+    this.#upstream.affinity.review(this.#session, now);
   }
 
   /**
@@ -74,7 +71,8 @@ export class Belonging {
   /** One of its tunnels was closed for it to go elsewhere, and now it comes with another: the backend that it leaves. */
   leaves(now: number): Backend | undefined {
     const backend = this.#session?.backend;
-    if (backend === undefined || this.staysPut || this.#request.header("upgrade") === undefined) return undefined;
+    if (backend === undefined || this.staysPut || !this.#upstream.anyLeaves(backend)) return undefined;
+    if (this.#request.header("upgrade") === undefined) return undefined;
     return this.#upstream.leaves(backend, this.who, now) ? backend : undefined;
   }
 
@@ -99,6 +97,11 @@ export class Belonging {
     if (this.#session === undefined) return;
     this.#upstream.affinity.place(this.#session, backend, now);
     this.#upstream.sessionsUsed(now);
+  }
+
+  /** Nobody has answered it, and nobody will. */
+  withdraw(now: number): void {
+    if (this.#session !== undefined) this.#upstream.affinity.withdraw(this.#session, now);
   }
 
   /** `backend` has begun to answer; `learnt`: the id of a session that its response begins, or empty. */

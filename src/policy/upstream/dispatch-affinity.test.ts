@@ -353,7 +353,11 @@ describe("a shared store", () => {
   });
 
   test("what others have placed counts from then on", () => {
-    const scene = sticky({ a: {}, b: {} }, { store: new SlowStore() });
+    const store = new SlowStore();
+    const scene = sticky({ a: {}, b: {} }, { store });
+    const first = begun(scene, "x", 9);
+    store.asker!.found("a.test:80", 9);
+    expect(first.last).toBe("try a");
     scene.affinity.correct("x", "b.test:80", 10);
     expect(begun(scene, "x", 11).last).toBe("try b");
   });
@@ -490,4 +494,75 @@ test("a session that would leave stays when there is no other with room, and whe
   const exchange = SampleExchange.of(failing.upstream, upgrade, 11);
   expect(exchange.last).toBe("try b");
   expect(exchange.ended(failure("connect"), "nothing", 12)).toBe("try a");
+});
+
+describe("a session that nobody has answered", () => {
+  test("has not begun: it is placed anew, also where sessions are not moved", () => {
+    for (const strict of [false, true]) {
+      const scene = sticky({ a: {}, b: {} }, { strict });
+      const first = begun(scene, "x", 0);
+      expect(first.last).toBe("try a");
+      expect(first.ended(failure("connect"), "nothing", 1)).toBe("answer 502 connect");
+      expect(scene.affinity.figures!.held).toBe(0);
+      scene.upstream.setHealth(scene.a, false, "refused", 2);
+      expect(served(scene, "x", 3)).toBe("b session-begun");
+    }
+  });
+
+  test("is where it was, when all that were tried have failed", () => {
+    const scene = sticky({ a: {}, b: {} }, { isolation: { retry: sampleRetry } });
+    served(scene, "x");
+    const exchange = begun(scene, "x", 10);
+    expect(exchange.ended(failure("connect"), "nothing", 11)).toBe("try b");
+    expect(exchange.ended(failure("connect"), "nothing", 12)).toBe("answer 502 connect");
+    expect(served(scene, "x", 13)).toBe("a session-kept");
+  });
+
+  test("is where it was, when its client left before", () => {
+    const scene = sticky({ a: {}, b: {} });
+    served(scene, "x");
+    scene.upstream.setHealth(scene.a, false, "refused", 10);
+    begun(scene, "x", 11).dispatch.abandon(12);
+    scene.upstream.setHealth(scene.a, true, "", 13);
+    expect(served(scene, "x", 14)).toBe("a session-kept");
+  });
+
+  test("stays where another exchange of it was answered meanwhile", () => {
+    const scene = sticky({ a: {}, b: {} });
+    const leaves = begun(scene, "x", 0);
+    const stays = begun(scene, "x", 0);
+    stays.succeeded(1);
+    leaves.dispatch.abandon(2);
+    expect(served(scene, "x", 3)).toBe("a session-kept");
+  });
+
+  test.each([502, 503, 504])("does not begin with a %i", (status) => {
+    const scene = sticky({ a: {}, b: {} });
+    const exchange = begun(scene, "x", 0);
+    exchange.succeeded(1, status);
+    expect([exchange.events, scene.affinity.figures!.held]).toEqual([[], 0]);
+    expect(served(scene, "x", 2)).toBe("b session-begun");
+  });
+
+  test("leaves no trace in a shared store", () => {
+    const store = new SlowStore();
+    const scene = sticky({ a: {}, b: {} }, { store });
+    const exchange = begun(scene, "x", 0);
+    store.asker!.found(undefined, 0);
+    exchange.ended(failure("connect"), "nothing", 1);
+    expect(store.placed).toEqual([]);
+  });
+});
+
+test("who is more important takes the place of who waits in another line", () => {
+  const specs = { a: { limit: 1 }, b: { limit: 1 } };
+  const scene = sticky(specs, { isolation: { queue: { ...sampleQueue, max: 3 } } });
+  const request = (id: string): PickRequest => ({ ...sampleRequest(0), header: () => id });
+  const at = (id: string, priority: "high" | "low") => SampleExchange.of(scene.upstream, request(id), 1, { priority });
+  for (const id of ["x", "y"]) begun(scene, id, 0);
+  const low = [1, 2, 3].map(() => at("x", "low"));
+  const high = [at("", "high"), at("y", "high")];
+  expect(high.map(({ last }) => last)).toEqual(["wait", "wait"]);
+  expect(low.map(({ last }) => last)).toEqual(["wait", "answer 503 queue-full", "answer 503 queue-full"]);
+  expect(at("x", "low").last).toBe("answer 503 queue-full");
 });

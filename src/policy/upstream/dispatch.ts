@@ -1,6 +1,6 @@
 import type { StoreAsker } from "../affinity/affinity.ts";
 import type { Backend } from "../model/backend.ts";
-import { gatewayFailure, type Outcome, type Progress } from "../model/outcome.ts";
+import { gatewayFailure, type Outcome, type Progress, saysNobodyServes } from "../model/outcome.ts";
 import type { PickRequest } from "../model/request.ts";
 import type { Permit } from "../resilience/circuit-breaker.ts";
 import type { Priority } from "../resilience/options.ts";
@@ -61,6 +61,8 @@ export type DispatchEvent =
   | "session-kept"
   | "session-moved"
   | "session-lost";
+
+const NONE_TRIED: ReadonlySet<Backend> = new Set();
 
 /** One try on one backend, counted there until it has ended. */
 export interface AttemptTicket {
@@ -129,8 +131,10 @@ export class Dispatch implements Waiting, StoreAsker {
   #upstream: Upstream;
   /** Where it belongs in that upstream; undefined where sessions belong nowhere. */
   #belonging: Belonging | undefined;
-  /** Who answers, once somebody does. */
-  #answered: AttemptTicket | undefined;
+  /** Somebody has begun to answer. */
+  #answered = false;
+  /** Where its session is, now that it was answered. */
+  #home: Backend | undefined;
   /** What it waits for, where not any backend will do. */
   #wanted: Backend | undefined;
   /** Where its session is, and what it is to leave for once: see {@link Belonging.leaves}. */
@@ -240,7 +244,7 @@ export class Dispatch implements Waiting, StoreAsker {
    */
   responded(status: number, now: number, attempt = this.attempt, learnt = ""): AttemptTicket | undefined {
     if (attempt === undefined) return undefined;
-    this.#answered = attempt;
+    this.#answered = true;
     attempt.respondedMs = now - attempt.startedMs;
     attempt.permit = attempt.upstream.answered(attempt.backend, attempt.permit, status, attempt.respondedMs, now);
     this.hedgeAtMs = Number.POSITIVE_INFINITY;
@@ -250,9 +254,18 @@ export class Dispatch implements Waiting, StoreAsker {
     const loser = attempt === this.#running ? this.#hedge : this.#running;
     if (attempt === this.#hedged) this.#owner?.counted("hedge-won");
     if (loser !== undefined) this.#lost(loser, now);
-    const became = this.#belonging?.answered(attempt.backend, learnt, now);
-    if (became !== undefined) this.#owner?.counted(`session-${became}`);
+    this.#sessionAnswered(attempt.backend, status, learnt, now);
     return loser;
+  }
+
+  #sessionAnswered(backend: Backend, status: number, learnt: string, now: number): void {
+    const belonging = this.#belonging;
+    if (belonging === undefined) return;
+    // No session begins, or moves, to a backend that only says it cannot serve it.
+    if (learnt === "" && saysNobodyServes(status)) return belonging.withdraw(now);
+    this.#home = backend;
+    const became = belonging.answered(backend, learnt, now);
+    if (became !== undefined) this.#owner?.counted(`session-${became}`);
   }
 
   /**
@@ -260,8 +273,7 @@ export class Dispatch implements Waiting, StoreAsker {
    * @param secure the client came by TLS
    */
   setCookie(secure: boolean): string {
-    const { backend } = this.#answered ?? {};
-    return backend === undefined ? "" : (this.#belonging?.setCookie(backend, secure) ?? "");
+    return this.#home === undefined ? "" : (this.#belonging?.setCookie(this.#home, secure) ?? "");
   }
 
   /**
@@ -334,6 +346,7 @@ export class Dispatch implements Waiting, StoreAsker {
     if (this.#state === "queued") this.#upstream.leave(this);
     if (this.#state === "asking") this.#belonging!.forget(this);
     this.#giveBudget();
+    this.#withdraw(now);
     this.#state = "over";
     this.#cancel(now);
   }
@@ -432,6 +445,11 @@ export class Dispatch implements Waiting, StoreAsker {
     const upstream = this.#upstream;
     this.#belonging = isSticky(upstream) ? new Belonging(upstream, this.#request, this.#wallMs, now) : undefined;
     this.#leaving = this.#belonging?.leaves(now);
+  }
+
+  /** Nobody answers it in the upstream that carries it: its session is where it was. */
+  #withdraw(now: number): void {
+    if (!this.#answered) this.#belonging?.withdraw(now);
   }
 
   /** In an upstream that has not carried it before: somebody may have to be asked where it belongs there. */
@@ -589,6 +607,7 @@ export class Dispatch implements Waiting, StoreAsker {
     this.#upstream = fallback.upstream;
     this.#triedHere = false;
     this.#moves = this.#lateMoves = 0;
+    this.#withdraw(now);
     this.#belong(now);
     return this.#enter(now);
   }
@@ -605,10 +624,9 @@ export class Dispatch implements Waiting, StoreAsker {
 
   #othersLeft(): boolean {
     if (this.#belonging?.staysPut === true) return false;
-    for (const backend of this.#upstream.available) {
-      if (backend !== this.backend && this.#tried?.has(backend) !== true) return true;
-    }
-    return this.#upstream.fallback?.upstream !== undefined && !this.#fellBack;
+    if (this.#upstream.fallback?.upstream !== undefined && !this.#fellBack) return true;
+    if (this.backend !== undefined) this.#exclude(this.backend);
+    return this.#upstream.hasAnother(this.#request, this.#tried ?? NONE_TRIED, this.attempt?.startedMs ?? 0);
   }
 
   /**
@@ -672,6 +690,7 @@ export class Dispatch implements Waiting, StoreAsker {
     const reason = why === "deadline" && now >= this.deadlineMs ? "route-timeout" : why;
     this.#state = "over";
     this.#giveBudget();
+    this.#withdraw(now);
     this.#conclude(false, now);
     this.reason = reason;
     const fixed = this.#fallback?.respond ?? this.#upstream.fallback?.respond;

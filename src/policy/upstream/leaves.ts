@@ -6,6 +6,11 @@ export class Leaves {
   /** Until when, for each tunnel, the oldest first. */
   readonly #untilMs = new Map<string, number[]>();
 
+  /** Whether anybody might. */
+  get any(): boolean {
+    return this.#untilMs.size > 0;
+  }
+
   /** One more tunnel of `who` was closed. */
   note(who: string, now: number): void {
     for (const [other, untilMs] of this.#untilMs) if (untilMs.at(-1)! <= now) this.#untilMs.delete(other);

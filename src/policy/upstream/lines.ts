@@ -1,6 +1,6 @@
 import type { Backend } from "../model/backend.ts";
 import type { QueueOptions } from "../resilience/options.ts";
-import { type ShedFromQueue, type Waiter, WaitingQueue } from "../resilience/queue.ts";
+import { rankOf, type ShedFromQueue, type Waiter, WaitingQueue } from "../resilience/queue.ts";
 
 /** An exchange that waits in a line of its upstream: a dispatch. */
 export interface Waiting extends Waiter {
@@ -66,7 +66,9 @@ export class Lines {
 
   /** As {@link WaitingQueue.join}, in the line where it belongs. */
   join(waiting: Waiting, now: number): ShedFromQueue | undefined {
-    return this.#lineOf(waiting.bound).join(waiting, now);
+    const line = this.#lineOf(waiting.bound);
+    if (this.#ofBackend.size > 0 && this.size >= this.#options.max) this.#makeRoom(waiting, line, now);
+    return line.join(waiting, now);
   }
 
   /** Stops waiting. Harmless when it does not wait. */
@@ -87,6 +89,16 @@ export class Lines {
     return this.#ownFirst
       ? (this.#nextOfOwn(now, concerns) ?? this.#nextOfAny(now))
       : (this.#nextOfAny(now) ?? this.#nextOfOwn(now, concerns));
+  }
+
+  /** Who is worst has to go, whichever line it stands in: of several in the longest. Its own line sees to itself. */
+  #makeRoom({ priority }: Waiting, own: Line, now: number): void {
+    let worst = own;
+    for (const line of [this.#any, ...this.#ofBackend.values()]) {
+      const behind = line.lowestRank - worst.lowestRank;
+      if (behind > 0 || (behind === 0 && line.size > worst.size)) worst = line;
+    }
+    if (worst !== own && worst.lowestRank > rankOf(priority)) worst.shedWorst(now);
   }
 
   #nextOfAny(now: number): Waiting | undefined {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { Nearest } from "../balance/nearest.ts";
 import { sampleRequest } from "../balance/samples.ts";
 import type { PickRequest } from "../model/request.ts";
+import type { Isolation } from "./isolation.ts";
 import { failure, SampleExchange, sampleQueue, sampleRetry, sampleUpstream } from "./samples.ts";
 
 const SEOUL = { latitude: 37.57, longitude: 126.98 };
@@ -9,7 +10,7 @@ const TOKYO = { latitude: 35.68, longitude: 139.69 };
 const BERLIN = { latitude: 52.52, longitude: 13.4 };
 
 /** Room for one exchange in each city, and balancers that would rather wait than go far. */
-function cities(init: ConstructorParameters<typeof Nearest>[0], isolation = { queue: sampleQueue }) {
+function cities(init: ConstructorParameters<typeof Nearest>[0], isolation: Isolation = { queue: sampleQueue }) {
   return sampleUpstream(
     {
       seoul: { limit: 1, position: SEOUL },
@@ -62,9 +63,30 @@ describe("a balancer that would rather have an exchange wait", () => {
   });
 
   test("lets go elsewhere who was there in vain", () => {
-    const scene = cities({ spillover: false }, { queue: sampleQueue, retry: sampleRetry } as never);
+    const scene = cities({ spillover: false }, { queue: sampleQueue, retry: sampleRetry });
     const exchange = from(SEOUL, scene);
     expect(exchange.ended(failure("connect"), "nothing", 1)).toBe("try tokyo");
+  });
+});
+
+describe("after a failure", () => {
+  const isolation = { queue: sampleQueue, retry: sampleRetry };
+
+  test("who waits takes the place of the one that failed, and that one goes elsewhere", () => {
+    const scene = cities({ spillover: false }, isolation);
+    const failed = from(SEOUL, scene);
+    const waiting = from(SEOUL, scene, 1);
+    expect(failed.ended(failure("connect"), "nothing", 2)).toBe("try tokyo");
+    expect(waiting.last).toBe("try seoul");
+  });
+
+  test("nobody waits, and no response is dropped, for a backend that is out of reach", () => {
+    const scene = cities({ maxKm: 500 }, isolation);
+    const failed = from(SEOUL, scene);
+    expect(failed.ended(failure("connect"), "nothing", 1)).toBe("answer 502 connect");
+    const refused = from(SEOUL, scene, 2);
+    expect(refused.dispatch.wantsRetry(503, undefined, 3)).toBe(false);
+    expect(refused.dispatch.perTryTimeoutMs).toBe(Number.POSITIVE_INFINITY);
   });
 });
 

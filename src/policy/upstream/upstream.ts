@@ -347,7 +347,7 @@ export class Upstream {
       return this.#tiers.available.length === 0 ? "none" : "full";
     }
     const backend = this.#tiers.pick(request, now, tried, tried);
-    if (backend === undefined) return tried !== undefined && this.#isWorthWaiting(tried) ? "full" : "none";
+    if (backend === undefined) return "none";
     if (backend.take()) return this.#admitted(backend, now);
     return this.#pickWithRoom(request, now, tried, backend);
   }
@@ -365,6 +365,12 @@ export class Upstream {
     return this.#admitted(backend, now);
   }
 
+  /** Whether another than those `tried` may be picked for a request, now or when there is room. */
+  hasAnother(request: PickRequest, tried: ReadonlySet<Backend>, now: number): boolean {
+    if (this.#tiers.selective) return typeof this.#tiers.peek(request, now, tried) === "object";
+    return this.#tiers.available.some((backend) => !tried.has(backend));
+  }
+
   /** What {@link pick} would answer now, changing nothing; undefined where that is left to chance. */
   peek(request: PickRequest, now: number): Backend | NoBackend | undefined {
     if (this.#tiers.available.length === 0) return "none";
@@ -374,6 +380,7 @@ export class Upstream {
       const backend = this.#tiers.peek(request, now, without);
       if (typeof backend !== "object") return backend === "none" && without.size > 0 ? "full" : backend;
       if (backend.hasRoom) return backend;
+      if (this.#tiers.selective) return "full";
       without.add(backend);
     }
   }
@@ -384,6 +391,11 @@ export class Upstream {
    */
   mayLeave(backend: Backend, who: string, now: number): void {
     this.#members.get(backend)?.leaves.note(who, now);
+  }
+
+  /** Whether {@link leaves} is worth asking. */
+  anyLeaves(backend: Backend): boolean {
+    return this.#members.get(backend)?.leaves.any === true;
   }
 
   /** Whether a session that is on `backend` leaves it now: it {@link mayLeave}, and there is another that serves. */
@@ -499,35 +511,26 @@ export class Upstream {
     tried: ReadonlySet<Backend> | undefined,
     full: Backend,
   ): Backend | NoBackend {
+    if (this.#tiers.selective) {
+      this.wanted = full;
+      return "full";
+    }
     const without = this.#without;
     without.clear();
     if (tried !== undefined) for (const backend of tried) without.add(backend);
     without.add(full);
-    if (this.#tiers.selective) this.wanted = full;
     for (let picks = 1; picks < PICKS_FOR_ROOM; picks++) {
       const backend = this.#tiers.pick(request, now, without, tried);
-      // Some balancers would rather have it wait.
-      if (backend === undefined) return this.#noRoom(tried, now);
+      if (backend === undefined) break;
       if (backend.take()) return this.#admitted(backend, now);
       without.add(backend);
     }
-    if (this.#tiers.selective) return "full";
     // Balancers of many backends need not be asked about each: any with room will do.
     for (const backend of this.#tiers.available) {
       if (without.has(backend) || !this.#tiers.serves(backend, full)) continue;
       if (backend.take()) return this.#admitted(backend, now);
     }
-    return this.#noRoom(tried, now);
-  }
-
-  /** A balancer that would rather wait than take just any backend has one in mind that was not tried. */
-  #isWorthWaiting(tried: ReadonlySet<Backend>): boolean {
-    return this.#tiers.selective && this.#tiers.available.some((backend) => !tried.has(backend));
-  }
-
-  #noRoom(tried: ReadonlySet<Backend> | undefined, now: number): "full" {
-    // Where not any backend will do, another request may well find room.
-    if (tried === undefined && !this.#tiers.selective) {
+    if (tried === undefined) {
       this.#full = true;
       // Other workers may make room, and do not tell.
       this.#wakeAt(now + LOOK_AGAIN_MS);
