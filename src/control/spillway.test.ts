@@ -147,7 +147,8 @@ test("what workers ask and say of sessions is answered after the question, and c
   events.sessionPlaced("web", "s", "127.0.0.1:9001", undefined, 3_600_000);
   events.sessionPlaced("web", "s", "127.0.0.1:9002", undefined, 3_600_000);
   events.sessionWanted(7, "web", "s");
-  expect(plane.told).toEqual([]);
+  await turn();
+  expect(plane.told).toEqual(["web s is at 127.0.0.1:9001, not 127.0.0.1:9002"]);
   await turn();
   expect(plane.told).toEqual(["web s is at 127.0.0.1:9001, not 127.0.0.1:9002", "session 7 127.0.0.1:9001"]);
   expect(spillway.metrics().sessionStore).toMatchObject({ asked: { find: 1, place: 2 }, failures: 0 });
@@ -171,6 +172,7 @@ test("a Redis that is not there holds nothing up: questions have failed, and the
   const { spillway, plane, entries } = await start({ upstreams: { web: { backends: ["http://b:1"], affinity } } });
   expect(plane.init.sharedSessions).toBe(true);
   plane.init.events.sessionWanted(1, "web", "s");
+  await turn();
   await turn();
   expect(plane.told).toEqual(["session 1 failed"]);
   expect(spillway.metrics().sessionStore.failures).toBe(1);

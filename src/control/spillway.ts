@@ -86,6 +86,7 @@ export class Spillway implements AsyncDisposable {
       },
       counters: new Stripe(memory.layout, memory.metrics, options.workers),
       clock,
+      later: twoTurnsLater,
       log,
     });
     this.#planes = options.makeDataPlanes({
@@ -264,6 +265,14 @@ async function openAccessLog(
     dropped: countDroppedLines(new Stripe(memory.layout, memory.metrics, workers), log, clock),
     failed: (message) => limited.write("error", "access_log_failed", message),
   });
+}
+
+/**
+ * Within one turn of the event loop the messages of all workers are read once, in no order of time: of two messages the
+ * earlier one may be read a turn later. After two turns it has been.
+ */
+function twoTurnsLater(run: () => void): void {
+  setImmediate(() => setImmediate(run));
 }
 
 /** One stripe per worker, and a last one for what the control plane counts. */

@@ -223,6 +223,7 @@ describe.skipIf(typeof installation === "string")("sessions in a real Redis", ()
       },
       counters: { storeAsked: () => counts.asked++, storeFailed: () => counts.failed++ },
       clock,
+      later: (run) => run(),
       log,
     });
     for (let n = 0; n < 20_000; n++) hub.sessionPlaced(0, "web", `s${n}`, `backend-${n % 7}:1`, undefined, 60_000);

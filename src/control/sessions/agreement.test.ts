@@ -90,6 +90,7 @@ class World {
       },
       counters: { storeAsked: () => {}, storeFailed: () => {} },
       clock: this.clock,
+      later: (run) => this.#messages.push(run),
       log: { write: () => {}, flush: () => {} },
     });
     for (let worker = 0; worker < workers; worker++) this.workers.push(this.begin(hub, worker));

@@ -32,7 +32,9 @@ class SlowStore implements SharedStore {
   }
 }
 
-function hubOf<Store extends SharedStore>(makeStore: (clock: VirtualClock) => Store) {
+const atOnce = (run: () => void): void => run();
+
+function hubOf<Store extends SharedStore>(makeStore: (clock: VirtualClock) => Store, later = atOnce) {
   const clock = new VirtualClock();
   const store = makeStore(clock);
   const answers: string[] = [];
@@ -53,6 +55,7 @@ function hubOf<Store extends SharedStore>(makeStore: (clock: VirtualClock) => St
       storeFailed: () => counts.failed++,
     },
     clock,
+    later,
     log: { write: (level, code) => entries.push(`${level} ${code}`), flush: () => {} },
   });
   const take = (): string[] => answers.splice(0);
@@ -82,6 +85,33 @@ test("sessions that nobody shares are known to nobody, at once", () => {
   hub.sessionPlaced(0, "other", "s", "a:1", undefined, 1_000);
   expect(take()).toEqual(["0: 1 unknown"]);
   expect(counts.failed).toBe(0);
+});
+
+test("a question is answered by all that is read meanwhile: other workers may have said it before", () => {
+  const later: (() => void)[] = [];
+  const { hub, take } = hubOf(
+    (clock) => new MemoryStore(1_000, 60_000, clock),
+    (run) => later.push(run),
+  );
+  hub.sessionWanted(1, 7, "web", "s");
+  hub.sessionPlaced(0, "web", "s", "a:1", undefined, 60_000);
+  expect(take()).toEqual([]);
+  later.shift()!();
+  expect(take()).toEqual(["1: 7 a:1"]);
+});
+
+test("for a worker that has died meanwhile, or after the end, the store is not asked", () => {
+  const later: (() => void)[] = [];
+  const { hub, store, take } = hubOf(
+    () => new SlowStore(),
+    (run) => later.push(run),
+  );
+  hub.sessionWanted(0, 1, "web", "s");
+  hub.workerDied(0);
+  hub.sessionWanted(1, 1, "web", "s");
+  hub.close();
+  for (const run of later) run();
+  expect([store.finds.length, take()]).toEqual([0, []]);
 });
 
 test("what the worker that died had asked is not answered to the one in its place", () => {

@@ -20,6 +20,8 @@ export interface SessionHubInit {
   readonly answers: SessionAnswers;
   readonly counters: StoreCounters;
   readonly clock: Clock;
+  /** Calls `run` when all that the workers had sent before has been read. */
+  later(run: () => void): void;
   readonly log: Log;
 }
 
@@ -41,12 +43,14 @@ interface WorkerLife {
  */
 export class SessionHub implements SessionListener {
   readonly #answers: SessionAnswers;
+  readonly #later: (run: () => void) => void;
   readonly #stores: ReadonlyMap<string, SharedStore>;
   readonly #upstreams = new Map<string, UpstreamSessions<WorkerLife>>();
   readonly #lives: (WorkerLife | undefined)[] = [];
 
-  constructor({ stores, answers, counters, clock, log }: SessionHubInit) {
+  constructor({ stores, answers, counters, clock, later, log }: SessionHubInit) {
     this.#answers = answers;
+    this.#later = later;
     this.#stores = stores;
     for (const [upstream, store] of stores) {
       const limited = limitLog(log, clock, new LogLimiter(1, 60_000));
@@ -82,8 +86,13 @@ export class SessionHub implements SessionListener {
     const sessions = this.#upstreams.get(upstream);
     // Nobody shares these sessions: that is an answer, not a failure.
     if (sessions === undefined) return this.#answers.sessionFound(worker, id, undefined, false);
-    sessions.find(key, (address, failed) => {
-      if (life.alive) this.#answers.sessionFound(worker, id, address, failed);
+    // Messages of one worker come in order, those of two do not: another may have placed this session before it was asked
+    // for, and be read after. Its client has had the answer and would find itself with another backend.
+    this.#later(() => {
+      if (!life.alive) return;
+      sessions.find(key, (address, failed) => {
+        if (life.alive) this.#answers.sessionFound(worker, id, address, failed);
+      });
     });
   }
 
@@ -109,7 +118,9 @@ export class SessionHub implements SessionListener {
     return [...this.#stores].map(([upstream, { view }]) => ({ upstream, ...view }));
   }
 
+  /** What was asked is not answered any more. */
   close(): void {
+    for (const life of this.#lives) if (life !== undefined) life.alive = false;
     for (const sessions of this.#upstreams.values()) sessions.close();
     for (const store of this.#stores.values()) store.close();
   }
