@@ -539,11 +539,13 @@ export class Exchange implements RequestReader, AttemptOwner, DispatchOwner {
   /** Tells the policy that a response begins; one that runs beside it has lost. */
   #respond({ ticket }: Attempt, { status, kept }: ResponseHead): AttemptTicket | undefined {
     const dispatch = this.#dispatch!;
-    const now = this.#services.clock.now();
+    const { clock } = this.#services;
+    const now = clock.now();
     const { affinity } = ticket.upstream;
     if (affinity === undefined) return dispatch.responded(status, now, ticket);
     const { learnsFrom } = affinity;
-    const loser = dispatch.responded(status, now, ticket, learnsFrom === undefined ? "" : learnedId(kept, learnsFrom));
+    const learnt = learnsFrom === undefined ? "" : learnedId(kept, learnsFrom, clock.wallTime());
+    const loser = dispatch.responded(status, now, ticket, learnt);
     const cookie = dispatch.setCookie(this.session.cameByTls(this.head));
     if (cookie !== "") this.sessionField = `set-cookie: ${cookie}\r\n`;
     return loser;

@@ -4,6 +4,7 @@ import type { LearnsFrom } from "./affinity.ts";
 import { learnedId } from "./learned-id.ts";
 
 const cookie: LearnsFrom = { from: "cookie", name: "SID" };
+const NOW = Date.UTC(2026, 10, 24, 12);
 const header: LearnsFrom = { from: "header", name: "x-session-id" };
 
 /** The text of fields, as heads keep them. */
@@ -24,10 +25,14 @@ test.each([
   ["Set-Cookie: SID=abc; Max-Age=soon", "abc"],
   ["Set-Cookie: SID=abc; Max-Age=0; Max-Age=5", "abc"],
   ["Set-Cookie: SID=abc; max-ages=0", "abc"],
+  ["Set-Cookie: SID=abc; Expires=Tue, 24 Nov 2026 12:00:01 GMT", "abc"],
+  ["Set-Cookie: SID=abc; Expires=0", "abc"],
+  ["Set-Cookie: SID=abc; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Expires=Fri, 31 Dec 9999 23:59:59 GMT", "abc"],
+  ["Set-Cookie: SID=abc; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "abc"],
   ["Set-Cookie: SID=caf\u00c3\u00a0; Path=/", "caf\u00c3\u00a0"],
   [`Set-Cookie: SID=${"x".repeat(8192)}`, "x".repeat(8192)],
 ])("%j gives its client an id", (line, id) => {
-  expect(learnedId(fields("Server: x", line, "Content-Length: 0"), cookie)).toBe(id);
+  expect(learnedId(fields("Server: x", line, "Content-Length: 0"), cookie, NOW)).toBe(id);
 });
 
 test.each([
@@ -48,21 +53,27 @@ test.each([
   "Set-Cookie: SID= ; Path=/",
   "Set-Cookie: SID=abc; Max-Age=0",
   "Set-Cookie: SID=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT; Max-Age=0; path=/",
+  "Set-Cookie: SID=deleted; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+  "Set-Cookie: SID=deleted; expires = Thu, 01-Jan-1970 00:00:01 GMT ; HttpOnly",
+  "Set-Cookie: SID=abc; Expires=Tue, 24 Nov 2026 12:00:00 GMT",
+  "Set-Cookie: SID=abc; Expires=Fri, 31 Dec 9999 23:59:59 GMT; Max-Age=0",
   "Set-Cookie: SID=abc; Path=/; max-age = -1 ",
   "Set-Cookie: SID=abc; Max-Age=5; Max-Age=0",
 ])("%j gives its client none", (line) => {
-  expect(learnedId(fields("Server: x", line, "Content-Length: 0"), cookie)).toBe("");
+  expect(learnedId(fields("Server: x", line, "Content-Length: 0"), cookie, NOW)).toBe("");
 });
 
 test("of several the last counts, and may take the id back", () => {
   const one = "Set-Cookie: SID=one; Path=/";
   const two = "Set-Cookie: SID=two";
   const gone = "Set-Cookie: SID=gone; Max-Age=0";
+  const past = "Set-Cookie: SID=past; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
   const other = "Set-Cookie: theme=dark";
-  expect(learnedId(fields(one, two), cookie)).toBe("two");
-  expect(learnedId(fields(two, other, one, other), cookie)).toBe("one");
-  expect(learnedId(fields(one, gone), cookie)).toBe("");
-  expect(learnedId(fields(gone, one), cookie)).toBe("one");
+  expect(learnedId(fields(one, two), cookie, NOW)).toBe("two");
+  expect(learnedId(fields(two, other, one, other), cookie, NOW)).toBe("one");
+  expect(learnedId(fields(one, gone), cookie, NOW)).toBe("");
+  expect(learnedId(fields(one, past), cookie, NOW)).toBe("");
+  expect(learnedId(fields(gone, one), cookie, NOW)).toBe("one");
 });
 
 test.each([
@@ -75,12 +86,12 @@ test.each([
   ["XX-Session-Id: abc", ""],
   ["Set-Cookie: x-session-id=abc", ""],
 ])("the field %j holds %j", (line, id) => {
-  expect(learnedId(fields("Server: x", line), header)).toBe(id);
-  expect(learnedId(fields(line, "Server: x"), header)).toBe(id);
+  expect(learnedId(fields("Server: x", line), header, NOW)).toBe(id);
+  expect(learnedId(fields(line, "Server: x"), header, NOW)).toBe(id);
 });
 
 test("a response without fields gives none", () => {
-  expect([learnedId("", cookie), learnedId("", header)]).toEqual(["", ""]);
+  expect([learnedId("", cookie, NOW), learnedId("", header, NOW)]).toEqual(["", ""]);
 });
 
 test("no text throws, and what it gives is in it", () => {
@@ -96,6 +107,8 @@ test("no text throws, and what it gives is in it", () => {
     "\r\n",
     "\r",
     "Max-Age",
+    "Expires",
+    "1 Jan 1970 00:00:00",
     "0",
   );
   const text = fc
@@ -103,8 +116,8 @@ test("no text throws, and what it gives is in it", () => {
     .map((pieces) => pieces.join(""));
   fc.assert(
     fc.property(text, (text) => {
-      expect(text).toContain(learnedId(text, cookie));
-      expect(text).toContain(learnedId(text, header));
+      expect(text).toContain(learnedId(text, cookie, NOW));
+      expect(text).toContain(learnedId(text, header, NOW));
     }),
     { numRuns: 500 },
   );

@@ -1,4 +1,5 @@
 import type { LearnsFrom } from "./affinity.ts";
+import { cookieDate } from "./cookie-date.ts";
 
 const SPACE = 32;
 const TAB = 9;
@@ -11,10 +12,10 @@ const SECONDS = /^-?[0-9]+$/;
  * a line `name: value` with its CR LF. Of several the last counts, as with browsers.
  *
  * A cookie's id is its value, exactly as the client will send it. A cookie that is to be deleted gives none: one without
- * a value, or whose Max-Age is over at once (RFC 6265bis section 5.6.2). One that is deleted by Expires alone does: no
- * client will come with it.
+ * a value, or whose time is over: by its Max-Age, or without one by its Expires (RFC 6265bis section 5.6.3). `wallMs` is
+ * the time of day, milliseconds since the Unix epoch.
  */
-export function learnedId(fields: string, { from, name }: LearnsFrom): string {
+export function learnedId(fields: string, { from, name }: LearnsFrom, wallMs: number): string {
   const field = from === "cookie" ? SET_COOKIE : name;
   let id = "";
   for (let start = 0, end = 0; start < fields.length; start = end + 2) {
@@ -24,28 +25,35 @@ export function learnedId(fields: string, { from, name }: LearnsFrom): string {
     const colon = start + field.length;
     if (fields.charCodeAt(colon) !== COLON || fields.slice(start, colon).toLowerCase() !== field) continue;
     const value = trimmed(fields, colon + 1, end);
-    id = from === "cookie" ? (idSetBy(value, name) ?? id) : value;
+    id = from === "cookie" ? (idSetBy(value, name, wallMs) ?? id) : value;
   }
   return id;
 }
 
 /** The value that a Set-Cookie field gives the cookie `name`; empty: it deletes it; undefined: it sets another. */
-function idSetBy(field: string, name: string): string | undefined {
+function idSetBy(field: string, name: string, wallMs: number): string | undefined {
   const [pair = "", ...attributes] = field.split(";");
   const equals = pair.indexOf("=");
   if (equals === -1 || trimmed(pair, 0, equals) !== name) return undefined;
-  return isOver(attributes) ? "" : trimmed(pair, equals + 1, pair.length);
+  return isOver(attributes, wallMs) ? "" : trimmed(pair, equals + 1, pair.length);
 }
 
-function isOver(attributes: readonly string[]): boolean {
-  let over = false;
+function isOver(attributes: readonly string[], wallMs: number): boolean {
+  let endsByAge: boolean | undefined;
+  let endsByDate = false;
   for (const attribute of attributes) {
     const equals = attribute.indexOf("=");
-    if (equals === -1 || trimmed(attribute, 0, equals).toLowerCase() !== "max-age") continue;
-    const seconds = trimmed(attribute, equals + 1, attribute.length);
-    if (SECONDS.test(seconds)) over = Number(seconds) <= 0;
+    if (equals === -1) continue;
+    const name = trimmed(attribute, 0, equals).toLowerCase();
+    const value = trimmed(attribute, equals + 1, attribute.length);
+    if (name === "max-age") {
+      if (SECONDS.test(value)) endsByAge = Number(value) <= 0;
+    } else if (name === "expires") {
+      const time = cookieDate(value);
+      if (!Number.isNaN(time)) endsByDate = time <= wallMs;
+    }
   }
-  return over;
+  return endsByAge ?? endsByDate;
 }
 
 /** Without blanks around it. String.trim takes more away, and of an id that is not ASCII a part of a character. */
