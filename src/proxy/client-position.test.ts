@@ -123,3 +123,26 @@ test("a database that is missing or damaged costs the place and not the request"
   damaged.setDatabase("city.mmdb", DATABASE);
   expect(ask(damaged, request("192.0.2.1"))).toEqual([BERLIN, "geoip"]);
 });
+
+test("looking for a client that nobody has sent tells the same, and leaves nothing behind", () => {
+  const at = positions({ headers: PAIR, geoip: "city.mmdb", default: { latitude: 1, longitude: 2 } });
+  ask(at, request("203.0.113.1"));
+  for (const [head, trusted] of [
+    [request("192.0.2.1", SAID), true],
+    [request("192.0.2.1", SAID), false],
+    [request("192.0.2.1"), true],
+    [request("203.0.113.1"), false],
+    [request(""), false],
+  ] as const) {
+    const { position, source } = at.peek(head, trusted);
+    expect(at.source).toBe("default");
+    const other = positions({ headers: PAIR, geoip: "city.mmdb", default: { latitude: 1, longitude: 2 } });
+    expect([position, source]).toEqual(ask(other, head, trusted));
+  }
+  expect(positions({}).peek(request("192.0.2.1"), true)).toEqual({ position: undefined, source: "none" });
+  const peeked = at.peek(request("192.0.2.1"), false).position;
+  const located = at.locate(request("192.0.2.1"), false);
+  expect(located).toEqual(peeked);
+  // One that was remembered would be the same.
+  expect(located).not.toBe(peeked);
+});

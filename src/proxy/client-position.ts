@@ -1,3 +1,4 @@
+import type { PositionSource } from "../metrics/layout.ts";
 import type { Position } from "../policy/model/position.ts";
 import type { PickRequest } from "../policy/model/request.ts";
 import { RecentKeys } from "../policy/resilience/recent-keys.ts";
@@ -15,8 +16,11 @@ export interface ClientPositionSettings {
   readonly default: Position | undefined;
 }
 
-/** What said where a client is. */
-export type PositionSource = "header" | "geoip" | "default" | "none";
+/** A position, and what said so. */
+export interface LocatedClient {
+  readonly position: Position | undefined;
+  readonly source: PositionSource;
+}
 
 /** Clients whose place is remembered, for each listener; about 150 bytes each. */
 const REMEMBERED = 65_536;
@@ -67,6 +71,16 @@ export class ClientPositions {
     const fallback = this.#settings.default;
     this.#source = fallback === undefined ? "none" : "default";
     return fallback;
+  }
+
+  /** What `locate` would answer, with its source, of a request that nobody has sent: it leaves nothing behind. */
+  peek(head: PickRequest, trusted: boolean): LocatedClient {
+    const said = trusted ? this.#fromHeaders(head) : undefined;
+    if (said !== undefined) return { position: said, source: "header" };
+    const found = head.client === "" ? undefined : this.#database?.find(head.client);
+    if (found !== undefined) return { position: found, source: "geoip" };
+    const fallback = this.#settings.default;
+    return { position: fallback, source: fallback === undefined ? "none" : "default" };
   }
 
   /**

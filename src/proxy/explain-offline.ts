@@ -1,4 +1,4 @@
-import type { ListenerSettings, Settings } from "../config/settings.ts";
+import type { ListenerSettings, Settings, UpstreamSettings } from "../config/settings.ts";
 import { formatAddress } from "../config/values.ts";
 import { LocalCounts } from "../policy/model/local-counts.ts";
 import { SeededRandom } from "../policy/model/random.ts";
@@ -57,7 +57,7 @@ function upstreamsOf(settings: Settings, secret: string): ReadonlyMap<string, Ex
       own,
       0,
     );
-    byName.set(name, { upstream, settings: own });
+    byName.set(name, { upstream, settings: own, asksForPosition: asksForPosition(own, settings) });
   }
   for (const { upstream, settings: own } of byName.values()) {
     const fallback = own.circuitBreaker === false ? undefined : own.circuitBreaker.fallback;
@@ -66,6 +66,12 @@ function upstreamsOf(settings: Settings, secret: string): ReadonlyMap<string, Ex
     upstream.fallback = { upstream: other?.upstream, respond: fallback.respond };
   }
   return byName;
+}
+
+function asksForPosition({ balance, circuitBreaker }: UpstreamSettings, { upstreams }: Settings): boolean {
+  const fallback = circuitBreaker === false ? undefined : circuitBreaker.fallback?.upstream;
+  const other = fallback === undefined ? undefined : upstreams[fallback];
+  return balance.policy === "nearest" || other?.balance.policy === "nearest";
 }
 
 function explainedListener(

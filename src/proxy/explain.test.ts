@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { settingsOf } from "../../test/support/fake-plane.ts";
 import type { RequestDescription } from "./data-plane-api.ts";
 import { explainOffline } from "./explain-offline.ts";
@@ -18,9 +18,12 @@ const settings = settingsOf({
   ],
 });
 
+const PARTS = { geoip: new Map(), secret: "s", wallMs: 0 };
+const BACKEND = { url: "http://127.0.0.1:1", location: { latitude: 37.5, longitude: 127 } };
+
 function explain(described: Partial<RequestDescription>): RequestExplanation {
   const request = { listener: 0, method: "GET", host: "a.test", target: "/", client: "192.0.2.7", headers: [] };
-  return explainOffline(settings, { ...request, ...described }, { geoip: new Map(), secret: "s", wallMs: 0 })!;
+  return explainOffline(settings, { ...request, ...described }, PARTS)!;
 }
 
 test.each([
@@ -63,5 +66,50 @@ test("the client is who a trusted proxy says, and an IPv6 one is limited with it
       perMs: 1000,
       burst: 5,
     },
+  });
+});
+
+describe("where the client is", () => {
+  const SEOUL = { latitude: 37.5, longitude: 127 };
+  const located = settingsOf({
+    listeners: [
+      {
+        listen: "127.0.0.1:0",
+        clientPosition: { default: SEOUL },
+        routes: [
+          { match: { path: "/near" }, upstream: "near" },
+          { match: { path: "/far" }, upstream: "far" },
+          { match: { path: "/falls" }, upstream: "falls" },
+          {
+            match: { path: "/both" },
+            split: [
+              { upstream: "far", weight: 1 },
+              { upstream: "near", weight: 1 },
+            ],
+          },
+          { match: { path: "/none" }, respond: { status: 204 } },
+        ],
+      },
+    ],
+    upstreams: {
+      near: { balance: "nearest", backends: [BACKEND] },
+      far: { backends: [BACKEND] },
+      falls: { backends: [BACKEND], circuitBreaker: { fallback: { upstream: "near" } } },
+    },
+  });
+  const ask = (target: string) => {
+    const request = { listener: 0, method: "GET", host: "a", target, client: "192.0.2.7", headers: [] };
+    const { position, positionFrom, upstreams } = explainOffline(located, request, PARTS)!;
+    return [position, positionFrom, ...upstreams.map(({ pick }) => pick.backends[0]!.distanceKm)];
+  };
+
+  test("is asked where an upstream that may get the request, or its fallback, goes by it", () => {
+    expect(ask("/near")).toEqual([SEOUL, "default", 0]);
+    expect(ask("/falls")).toEqual([SEOUL, "default", 0]);
+  });
+
+  test("is asked nowhere else, as it is not for a request", () => {
+    for (const target of ["/far", "/none", "/unknown"]) expect(ask(target).slice(0, 2)).toEqual([undefined, "none"]);
+    expect(ask("/both")).toEqual([SEOUL, "default", undefined, 0]);
   });
 });

@@ -1,5 +1,6 @@
 import type { UpstreamSettings } from "../config/settings.ts";
 import { keySource } from "../policy/balance/key.ts";
+import type { Position } from "../policy/model/position.ts";
 import type { PickRequest } from "../policy/model/request.ts";
 import { networkOf } from "../policy/resilience/client-network.ts";
 import { explainRoute } from "../policy/route/explain.ts";
@@ -27,6 +28,8 @@ export interface ExplainedListener extends Trust {
 export interface ExplainedUpstream {
   readonly upstream: Upstream;
   readonly settings: UpstreamSettings;
+  /** Whether it matters where clients are, here or in the fallback. */
+  readonly asksForPosition: boolean;
 }
 
 /** When, and among which upstreams. */
@@ -43,6 +46,9 @@ export interface ExplainedWorld {
 /**
  * What would become of a request: which route takes it, who its client is and where, and what each upstream that may
  * get it would do. It is read as if it had come over the wire, and nothing is sent, counted or remembered.
+ *
+ * A session that may leave its backend, because a tunnel of it was closed for that, is explained as one that stays: whether
+ * it leaves is decided when it comes with an upgrade.
  */
 export function explainRequest(
   listener: ExplainedListener,
@@ -71,21 +77,22 @@ export function explainRequest(
   if (refusal !== undefined) return { ...known, answer: { status: refusal.status, reason: refusal.code } };
 
   head.client = trusted ? clientOf(head, request.client, listener) : request.client;
-  head.position = listener.positions?.locate(head, trusted);
   const { routes, taken, target } = explainRoute(listener.routes, head);
+  const goesByPosition = taken !== undefined && upstreamsOf(taken).some(({ asksForPosition }) => asksForPosition);
+  const located = goesByPosition ? listener.positions?.peek(head, trusted) : undefined;
   return {
     ...known,
     method: head.method,
     host: head.host,
     target: head.target,
     client: head.client,
-    position: head.position,
-    positionFrom: listener.positions?.source ?? "none",
+    position: located?.position,
+    positionFrom: located?.source ?? "none",
     routes: routes.map(({ route, verdict, because }) => ({ name: route.name, verdict, because })),
     route: taken?.name,
     ...(taken === undefined
       ? { answer: { status: 404, reason: "no-route" } }
-      : explainTaken(taken, target, head, world)),
+      : explainTaken(taken, target, { head, position: located?.position }, world)),
   };
 }
 
@@ -102,31 +109,42 @@ function read(head: RequestHead, { method, target, host, headers }: RequestDescr
   return head.parse(bytes, 0, bytes.length) < 0 ? (head.refusal ?? REFUSALS.requestLine) : undefined;
 }
 
+/** The request as it was read, and where its client is for upstreams that ask. */
+interface Located {
+  readonly head: RequestHead;
+  readonly position: Position | undefined;
+}
+
 type Taken = Pick<RequestExplanation, "forwardedTarget" | "rateLimit" | "answer" | "upstreams">;
 
 function explainTaken(
   route: Route<ExplainedUpstream>,
   target: string | undefined,
-  request: PickRequest,
+  request: Located,
   world: ExplainedWorld,
 ): Taken {
   const { action } = route;
-  const rateLimit = limitOf(route, request);
+  const rateLimit = limitOf(route, request.head);
   const own = { forwardedTarget: undefined, rateLimit, upstreams: [] };
   if (target === undefined) return { ...own, answer: { status: 400, reason: "path-leaves-prefix" } };
   if (action.kind === "redirect" || action.kind === "respond") {
     return { ...own, answer: { status: action.status, reason: action.kind } };
   }
-  const shares =
-    action.kind === "upstream"
-      ? [{ upstream: action.upstream, share: 1 }]
-      : action.shares.map(({ upstream, weight }) => ({ upstream, share: weight / action.totalWeight }));
   return {
     forwardedTarget: target,
     rateLimit,
     answer: undefined,
-    upstreams: shares.map(({ upstream, share }) => explainShare(upstream, share, request, world)),
+    upstreams: upstreamsOf(route).map((upstream, index) => {
+      const share = action.kind === "split" ? action.shares[index]!.weight / action.totalWeight : 1;
+      return explainShare(upstream, share, request, world);
+    }),
   };
+}
+
+/** Those that may get what a route takes. */
+function upstreamsOf({ action }: Route<ExplainedUpstream>): readonly ExplainedUpstream[] {
+  if (action.kind === "upstream") return [action.upstream];
+  return action.kind === "split" ? action.shares.map(({ upstream }) => upstream) : [];
 }
 
 function limitOf({ rateLimit }: Route<unknown>, request: PickRequest): LimitExplanation | undefined {
@@ -139,14 +157,15 @@ function limitOf({ rateLimit }: Route<unknown>, request: PickRequest): LimitExpl
 function explainShare(
   explained: ExplainedUpstream,
   share: number,
-  request: PickRequest,
+  { head, position }: Located,
   world: ExplainedWorld,
 ): ShareExplanation {
-  const pick = pickOf(explained, request, world);
+  head.position = explained.asksForPosition ? position : undefined;
+  const pick = pickOf(explained, head, world);
   const { fallback } = explained.upstream;
   if (fallback === undefined || !fallsBack(pick)) return { share, pick, fallback: undefined };
   const other = fallback.upstream && world.upstreams.get(fallback.upstream);
-  const taker = other && pickOf(other, request, world);
+  const taker = other && pickOf(other, head, world);
   const response = fallback.respond as { readonly status: number } | undefined;
   // The response stands for the error that the other upstream would bring, too.
   const responds = taker === undefined || fallsBack(taker) ? response?.status : undefined;

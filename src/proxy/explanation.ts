@@ -1,3 +1,4 @@
+import type { PositionSource } from "../metrics/layout.ts";
 import type { Position } from "../policy/model/position.ts";
 import type { PickExplanation } from "../policy/upstream/explain.ts";
 
@@ -7,8 +8,6 @@ export type {
   PickExplanation,
   SessionExplanation,
 } from "../policy/upstream/explain.ts";
-
-import type { PositionSource } from "./client-position.ts";
 
 /** A route, and what became of the request there. */
 export interface RouteStep {
@@ -50,6 +49,7 @@ export interface RequestExplanation {
   readonly client: string;
   /** The peer is a trusted proxy. */
   readonly trusted: boolean;
+  /** Undefined also where no upstream that may get it goes by it: then nobody asks. */
   readonly position: Position | undefined;
   readonly positionFrom: PositionSource;
   /** In order; empty where the request is refused before. */
