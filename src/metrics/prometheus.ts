@@ -314,7 +314,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: "spillway_affinity_moved_total",
     type: "counter",
-    help: "Sessions that went to another backend because their own was lost.",
+    help: "Sessions that another backend answered, and has from then on, because their own was lost.",
     labels: ["upstream"],
     samples: perAffinity((sessions) => sessions.moved),
   },
@@ -380,7 +380,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: "spillway_distance_km",
     type: "histogram",
-    help: "Great-circle distance between the client of an exchange and the backend it was sent to.",
+    help: "Great-circle distance between client and backend, for each attempt where both positions are known.",
     labels: ["upstream"],
     bounds: DISTANCE_BOUNDS,
     samples: (snapshot) =>

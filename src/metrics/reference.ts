@@ -67,13 +67,19 @@ The metrics of affinity have a series for each upstream with \`affinity\`. Sessi
 but the client: those upstreams have no \`spillway_affinity_sessions\` and no evictions. Elsewhere each worker has a
 table of its own, and a session that several workers have met is in several tables.
 
+A session moves once. By \`cookie\` nobody knows which requests are of one client: those that run side by side when a
+backend is lost are placed each by itself, and each counts in \`spillway_affinity_moved_total\`, until their client has
+the new cookie.
+
 Share of the exchanges that the backend of their session answered, and the mean time the shared store takes to find one:
 
     sum by (upstream) (rate(spillway_affinity_kept_total[1m])) / sum by (upstream) (rate(spillway_requests_total[1m]))
     rate(spillway_affinity_store_duration_seconds_sum{operation="find"}[1m]) / rate(spillway_affinity_store_duration_seconds_count{operation="find"}[1m])
 
 \`spillway_distance_km\` is shown for upstreams whose backends have a location, and has a bucket up to each of
-${DISTANCE_BOUNDS.join(", ")} km. Share of each region, and the mean distance:
+${DISTANCE_BOUNDS.join(", ")} km.
+Like \`spillway_region_requests_total\` it counts attempts: an exchange that goes on to Tokyo when Seoul fails counts for
+both. Share of each region, and the mean distance:
 
     sum by (upstream, region) (rate(spillway_region_requests_total[1m])) / ignoring(region) group_left sum by (upstream) (rate(spillway_region_requests_total[1m]))
     rate(spillway_distance_km_sum[1m]) / rate(spillway_distance_km_count[1m])

@@ -71,7 +71,7 @@ export interface SessionStats {
   readonly begun: number;
   /** Exchanges answered by the backend of their session. */
   readonly kept: number;
-  /** Sessions that went to another backend because their own was lost. */
+  /** Sessions that another backend answered, because their own was lost. */
   readonly moved: number;
   /** Exchanges refused because the backend of their session was lost. */
   readonly lost: number;
@@ -81,9 +81,9 @@ export interface SessionStats {
   readonly rebalanced: number;
 }
 
-/** How far exchanges went, as far as both ends are known. */
+/** How far attempts went, as far as both ends are known. */
 export interface DistanceStats {
-  /** Per bucket (DISTANCE_BOUNDS and one more), each exchange counted once. */
+  /** Per bucket (DISTANCE_BOUNDS and one more), each attempt counted once. */
   readonly buckets: readonly number[];
   /** Sum over all of them. */
   readonly km: number;

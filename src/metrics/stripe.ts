@@ -158,7 +158,7 @@ export class Stripe {
     this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.sessionsKept]! += 1;
   }
 
-  /** A session of `upstream` went to another backend, because its own was lost. */
+  /** A session of `upstream` was answered by another backend, because its own was lost. */
   sessionMoved(upstream: number): void {
     this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.sessionsMoved]! += 1;
   }
@@ -183,7 +183,7 @@ export class Stripe {
     this.#cells[this.#upstreams + (upstream + 1) * UPSTREAM.cells + UPSTREAM.rebalanced]! += 1;
   }
 
-  /** An exchange of `upstream` was sent to a backend that is `km` kilometres away from its client. */
+  /** An attempt of `upstream` went to a backend that is `km` kilometres away from its client. */
   distance(upstream: number, km: number): void {
     const cells = this.#cells;
     const row = this.#upstreams + (upstream + 1) * UPSTREAM.cells;
