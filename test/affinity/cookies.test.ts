@@ -65,6 +65,14 @@ describe("attributes", () => {
   test.each([
     ["auto", "a trusted peer says https", ["127.0.0.1"], https, true],
     ["auto", "a trusted peer says HTTPS", ["127.0.0.1"], ["x-forwarded-proto: HTTPS"], true],
+    [
+      "auto",
+      "two trusted proxies say https, http: the first is who the client came to",
+      ["127.0.0.1"],
+      ["X-Forwarded-Proto: https, http"],
+      true,
+    ],
+    ["auto", "two trusted proxies say http, https", ["127.0.0.1"], ["X-Forwarded-Proto: http, https"], false],
     ["auto", "a trusted peer says http", ["127.0.0.1"], ["X-Forwarded-Proto: http"], false],
     ["auto", "a trusted peer says nothing", ["127.0.0.1"], [], false],
     ["auto", "an untrusted peer says https", [], https, false],
