@@ -147,28 +147,60 @@ function checkCookie(upstream: Block, base: KeyPath, mistakes: Finding[]): void 
     say("domain", `browsers take a cookie whose name begins with ${prefix} only without a domain`, "Leave domain out");
 }
 
-/** Warns of upstreams that set the same cookie for the same clients. */
+/** Warns of upstreams that set the same cookie for the same clients, and of cookies that no browser would keep. */
 export function checkCookies(data: Block, upstreams: Block, { warnings }: Checked): void {
+  const seen: CookieUse[] = [];
+  for (const use of cookiesInUse(data, upstreams)) {
+    const { name, cookie, hosts } = use;
+    const path = ["upstreams", name, "affinity"];
+    if (cookie.sameSite === "None" && String(cookie.secure) === "auto" && !use.byTls) {
+      warnings.push({
+        code: "CONFIG_COOKIE_INSECURE",
+        path: [...path, "cookie", "sameSite"],
+        wrong: "browsers take SameSite=None only with Secure, and nobody is believed who says that clients come by TLS",
+        fix: "Write secure: true, or list the proxies in front under trustedProxies",
+      });
+    }
+    const other = seen.find(
+      (each) => each.cookie.name === cookie.name && each.cookie.path === cookie.path && overlap(each.hosts, hosts),
+    );
+    seen.push(use);
+    if (other === undefined) continue;
+    warnings.push({
+      code: "CONFIG_AFFINITY_COOKIE",
+      path,
+      wrong: `upstream ${other.name} sets a cookie called ${quote(cookie.name)} for the same clients: each overwrites the other's`,
+      fix: "Give each cookie its own name",
+    });
+  }
+}
+
+/** The cookie of an upstream that listeners lead to. */
+interface CookieUse {
+  readonly name: string;
+  readonly cookie: WrittenCookie;
+  /** Hosts that it is set for, by all listeners: cookies know no ports. */
+  hosts: Hosts;
+  /** There is a listener that believes somebody who says that a client came by TLS. */
+  byTls: boolean;
+}
+
+function cookiesInUse(data: Block, upstreams: Block): Iterable<CookieUse> {
+  const uses = new Map<string, CookieUse>();
   for (const listener of listAt(data, "listeners")) {
     if (!isBlock(listener)) continue;
-    const seen: { name: string; cookie: WrittenCookie; hosts: Hosts }[] = [];
+    const byTls = listAt(listener, "trustedProxies").length > 0;
     for (const [name, routed] of reachedFrom(listener, upstreams)) {
       const cookie = cookieOf(upstreams[name] as Block);
       if (cookie === undefined) continue;
       const hosts = typeof cookie.domain === "string" && cookie.domain !== "" ? below(cookie.domain) : routed;
-      const other = seen.find(
-        (each) => each.cookie.name === cookie.name && each.cookie.path === cookie.path && overlap(each.hosts, hosts),
-      );
-      seen.push({ name, cookie, hosts });
-      if (other === undefined) continue;
-      warnings.push({
-        code: "CONFIG_AFFINITY_COOKIE",
-        path: ["upstreams", name, "affinity"],
-        wrong: `upstream ${other.name} sets a cookie called ${quote(cookie.name)} for the same clients: each overwrites the other's`,
-        fix: "Give each cookie its own name",
-      });
+      const use = uses.get(name) ?? { name, cookie, hosts, byTls };
+      use.hosts &&= hosts && [...use.hosts, ...hosts];
+      use.byTls ||= byTls;
+      uses.set(name, use);
     }
   }
+  return uses.values();
 }
 
 function below(domain: string): Hosts {

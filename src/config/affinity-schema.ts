@@ -54,7 +54,7 @@ const cookie = z.union([
 const learned = z
   .strictObject({
     cookie: cookieName.optional().describe("Name of a cookie of the application's."),
-    header: text(check.headerName)
+    header: text(affinityText.idHeader)
       .transform((name) => name.toLowerCase())
       .optional()
       .describe("Field that responses set and clients send back."),

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
-import { isToken } from "./text-checks.ts";
-import { describe, isHostName, quote, type Wrong } from "./values.ts";
+import { headerName, isToken, OWN_FIELDS } from "./text-checks.ts";
+import { describe, isHostName, isWrong, quote, type Wrong } from "./values.ts";
 
 // What the texts of an `affinity` may be. Those that are secret, or may hold a secret, are never repeated.
 
@@ -11,6 +11,35 @@ export function cookieName(value: unknown): string | Wrong {
   if (typeof value !== "string") return { code, wrong: `${describe(value)} is no name of a cookie`, fix };
   if (isToken(value) && value.length <= 256) return value;
   return { code, wrong: `${quote(value)} is no name of a cookie`, fix };
+}
+
+/** Fields that Spillway writes or takes away, besides those of the framing and of single connections. */
+const NO_IDS = new Set([
+  "date",
+  "forwarded",
+  "host",
+  "via",
+  "x-forwarded-for",
+  "x-forwarded-host",
+  "x-forwarded-proto",
+]);
+
+/** Field that carries an id of the application's, in responses and in requests. */
+export function idHeader(text: string): string | Wrong {
+  const name = headerName(text);
+  if (isWrong(name)) return name;
+  const lower = name.toLowerCase();
+  const code = "CONFIG_HEADER_RESERVED";
+  if (lower === "set-cookie" || lower === "cookie") {
+    return {
+      code,
+      wrong: `clients do not send back what ${name} holds as it is`,
+      fix: "Write learned: { cookie: NAME }",
+    };
+  }
+  if (!NO_IDS.has(lower) && !OWN_FIELDS.has(lower) && !lower.startsWith("proxy-")) return name;
+  const wrong = `${name} is written or taken away by Spillway itself, so it carries no id`;
+  return { code, wrong, fix: "Write a field of the application's own, such as x-session-id" };
 }
 
 /** Path of a cookie (RFC 6265 section 4.1.1): what may stand between `Path=` and the next semicolon. */

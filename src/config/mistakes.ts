@@ -140,8 +140,8 @@ export const mistakeCodes = {
   },
   CONFIG_HEADER_RESERVED: {
     means:
-      "A route changes a field that Spillway writes itself, because it says how the message is framed or holds for one connection only.",
-    cure: "Leave it out; use hostHeader of the upstream for Host.",
+      "A route changes, or `learned` reads, a field that Spillway writes itself, because it says how the message is framed or holds for one connection only.",
+    cure: "Leave it out; use hostHeader of the upstream for Host, and `learned: { cookie: NAME }` for an id in a cookie.",
   },
   CONFIG_TEMPLATE: {
     means: "A field value mentions a variable that does not exist.",
@@ -202,16 +202,23 @@ export const mistakeCodes = {
     cure: `Write \`key: "\${SPILLWAY_AFFINITY_KEY}"\`, the same in all instances.`,
   },
   CONFIG_AFFINITY_UNUSED: {
-    means: "Warning: a key has no effect beside `cookie`, because nothing has to be remembered.",
-    cure: "Leave it out.",
+    means:
+      "Warning: a key of `affinity` has no effect beside another: with `cookie` nothing has to be remembered, and with `strict` no session can be sent elsewhere by `rebalance`.",
+    cure: "Leave one of them out.",
+  },
+  CONFIG_COOKIE_INSECURE: {
+    means:
+      "Warning: browsers would drop a cookie in silence. `SameSite=None` needs `Secure`, and `secure: auto` sets that only where a proxy in `trustedProxies` says that the client came by TLS.",
+    cure: "Write `secure: true`, or list the proxies in front under trustedProxies.",
   },
   CONFIG_AFFINITY_COOKIE: {
-    means: "Warning: two upstreams set the same cookie for the same clients, so each overwrites the other's.",
+    means:
+      "Warning: two upstreams set the same cookie for the same clients, so each overwrites the other's. Listeners on other ports count, too: cookies know no ports.",
     cure: "Give each cookie its own name, or a path of its own.",
   },
   CONFIG_NO_LOCATION: {
     means: "Warning: the nearest backend is asked for, but some or all backends have no latitude and longitude.",
-    cure: "Give each backend a location.",
+    cure: "Give each backend both, or write an order of regions.",
   },
   CONFIG_NO_POSITION: {
     means: "Warning: the nearest backend is asked for, but a listener does not find out where its clients are.",

@@ -99,11 +99,16 @@ function checkLocated(upstream: Block, base: KeyPath, warnings: Finding[]): void
   const code = "CONFIG_NO_LOCATION";
   if (lost.length === backends.length) {
     if (backends.length === 0 || hasOrder(upstream)) return;
+    const regions = backends.some((backend) => at(backend, ["location", "region"]) !== undefined);
     warnings.push({
       code,
       path: [...base, "balance"],
-      wrong: "no backend has a location, and there is no order of regions, so the fallback picks",
-      fix: "Give the backends a location",
+      wrong: regions
+        ? "the backends have regions alone, and nothing says in which order to take those, so the fallback picks"
+        : "no backend has a location, and there is no order of regions, so the fallback picks",
+      fix: regions
+        ? "Write region and regions, or give the backends a latitude and a longitude"
+        : "Give the backends a location",
     });
   } else if (lost.length > 0) {
     const which = listOf(lost.map((index) => String(index + 1))).replace(" or ", " and ");

@@ -56,7 +56,7 @@ export function headerName(text: string): string | Wrong {
  * Fields that say how a message is framed and what holds for one connection only: Spillway writes these itself, and a
  * wrong one would let a request be smuggled past it.
  */
-const OWN_FIELDS = new Set([
+export const OWN_FIELDS: ReadonlySet<string> = new Set([
   "connection",
   "content-length",
   "expect",
