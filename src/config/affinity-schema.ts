@@ -122,7 +122,11 @@ const affinityBlock = z
       .optional()
       .describe("By a parameter of the query that all requests of a session carry."),
     "client-ip": clientIp.optional().describe("`true`: by the address of the client."),
-    ttl: age({ min: "10ms", max: "365d" }).prefault("1h").describe("A session ends when it was not used for so long."),
+    ttl: age({ min: "10ms", max: "365d" })
+      .prefault("1h")
+      .describe(
+        "A session ends when it was not used for so long. Up to a tenth of it earlier with `cookie`, and at other workers or instances than the one that it was used at.",
+      ),
     maxSessions: integer({ min: 1, max: 10_000_000 })
       .prefault(100_000)
       .describe(
@@ -131,7 +135,7 @@ const affinityBlock = z
     strict: flag()
       .prefault(false)
       .describe(
-        "Answer 503 when the backend of a session is lost. `false`: the session moves to another, and stays there.",
+        "Answer 503 when the backend of a session is lost, or has just failed the request itself. `false`: the session moves to another, and stays there.",
       ),
     key: leaf<string, string>({ type: "string", minLength: 16 }, affinityText.secret)
       .optional()
@@ -146,7 +150,7 @@ const affinityBlock = z
     rebalance: rebalance
       .prefault(false)
       .describe(
-        "Closes tunnels (WebSocket) little by little when backends are added or come back, so that clients spread anew. `{}` switches it on.",
+        "Closes tunnels (WebSocket) little by little when backends are added or come back, so that clients spread anew. `{}` switches it on. Of no use with `strict`.",
       ),
   })
   .meta({ oneOf: SOURCES.map((key) => ({ required: [key] })) });

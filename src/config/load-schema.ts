@@ -17,7 +17,7 @@ export const queue = z
       max: integer({ min: 0, max: 1_000_000 })
         .prefault(1024)
         .describe(
-          "Most exchanges that wait, in each worker. One more is answered 503, or takes the place of one of lower priority.",
+          "Most exchanges that wait, in each worker, in all lines together. One more is answered 503, or takes the place of one of lower priority.",
         ),
       timeout: duration({ min: "1ms", max: "1h" })
         .prefault("1s")

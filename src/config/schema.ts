@@ -256,7 +256,7 @@ const pool = z.strictObject({
   queue: queue
     .prefault({})
     .describe(
-      "Exchanges that wait because no backend has room, or the `concurrencyLimit` is reached; one queue for the upstream in each worker. `false`: none waits, the answer is 503 at once.",
+      "Exchanges that wait because no backend has room, or the `concurrencyLimit` is reached, in each worker; those whose backend alone will do, by `affinity` or `nearest`, in a line of that backend's. `false`: none waits, the answer is 503 at once.",
     ),
 });
 
