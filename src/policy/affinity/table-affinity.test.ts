@@ -78,6 +78,15 @@ describe("a session by key", () => {
     expect(affinity.figures).toMatchObject({ held: 1, evicted: 0 });
   });
 
+  test("begins with the second, when the first that placed it is not answered", () => {
+    const affinity = affinityOf();
+    const [first, second] = [affinity.open(request("x"), 0, 0)!, affinity.open(request("x"), 0, 0)!];
+    affinity.place(first, a, 0);
+    affinity.review(second, 1);
+    affinity.withdraw(first, 2);
+    expect(affinity.answered(second, a, "", 0, 3)).toBe("begun");
+  });
+
   test("needs a key", () => {
     const affinity = affinityOf();
     expect(affinity.open(requestOf({}), 0, 0)).toBeUndefined();

@@ -202,7 +202,7 @@ export class TableAffinity implements Affinity {
       const isTaken = here !== undefined && here !== its.at;
       // A backend that was removed while it answered gets no sessions.
       if (isTaken || !this.#members.has(address)) return NONE;
-      const moves = slot === NONE ? its.from !== undefined : this.#table.isServed(slot);
+      const moves = slot === NONE ? its.wasServed : this.#table.isServed(slot);
       slot = this.#table.put(its.key, address, now, moves);
     } else if (its.at !== address) {
       this.#show(its, slot);
