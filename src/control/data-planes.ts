@@ -23,7 +23,7 @@ export interface DataPlaneParts {
   readonly sessions: SessionListener;
   /** See `DataPlaneInit`. */
   readonly secret: string;
-  readonly sharedSessions: boolean;
+  readonly sharedSessions: ReadonlySet<string>;
   /** What has been read up to now, for those that start later too: what `DataPlanes.setGeoip` is told must be in it. */
   readonly geoip: ReadonlyMap<string, SharedArrayBuffer>;
 }

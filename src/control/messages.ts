@@ -40,7 +40,7 @@ export interface WorkerData {
   readonly down: readonly DownBackend[];
   /** See `DataPlaneInit`. */
   readonly secret: string;
-  readonly sharedSessions: boolean;
+  readonly sharedSessions: ReadonlySet<string>;
   readonly geoip: ReadonlyMap<string, SharedArrayBuffer>;
 }
 

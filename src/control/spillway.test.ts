@@ -142,7 +142,7 @@ test("what workers ask and say of sessions is answered after the question, and c
   const upstreams = { web: { backends: ["http://127.0.0.1:9001"], affinity: "client-ip" as const } };
   const { spillway, plane } = await start({ upstreams }, undefined, 2);
   const { events, sharedSessions } = plane.init;
-  expect(sharedSessions).toBe(true);
+  expect([...sharedSessions]).toEqual(["web"]);
   expect(spillway.sessionStores()).toEqual([{ upstream: "web", kind: "memory", url: "", up: true }]);
   events.sessionPlaced("web", "s", "127.0.0.1:9001", undefined, 3_600_000);
   events.sessionPlaced("web", "s", "127.0.0.1:9002", undefined, 3_600_000);
@@ -158,7 +158,7 @@ test("what workers ask and say of sessions is answered after the question, and c
 test("one worker that has its sessions for itself shares them with nobody", async () => {
   const upstreams = { web: { backends: ["http://127.0.0.1:9001"], affinity: "client-ip" as const } };
   const { spillway, plane } = await start({ upstreams });
-  expect(plane.init.sharedSessions).toBe(false);
+  expect(plane.init.sharedSessions.size).toBe(0);
   expect(spillway.sessionStores()).toEqual([]);
   plane.endDrain(0);
 });
@@ -169,8 +169,11 @@ test("a Redis that is not there holds nothing up: questions have failed, and the
   const { port } = gone.address() as { port: number };
   await new Promise((resolve) => gone.close(resolve));
   const affinity = { "client-ip": true as const, store: `redis://:secret@127.0.0.1:${port}` };
-  const { spillway, plane, entries } = await start({ upstreams: { web: { backends: ["http://b:1"], affinity } } });
-  expect(plane.init.sharedSessions).toBe(true);
+  const backends = ["http://b:1"];
+  const upstreams = { web: { backends, affinity }, own: { backends, affinity: "client-ip" as const } };
+  const { spillway, plane, entries } = await start({ upstreams });
+  // The sessions of the other one are this worker's alone.
+  expect([...plane.init.sharedSessions]).toEqual(["web"]);
   plane.init.events.sessionWanted(1, "web", "s");
   await turn();
   await turn();

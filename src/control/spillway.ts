@@ -105,7 +105,7 @@ export class Spillway implements AsyncDisposable {
       },
       sessions: this.#sessions,
       secret: randomBytes(32).toString("base64url"),
-      sharedSessions: stores.size > 0,
+      sharedSessions: new Set(stores.keys()),
       geoip: geoip.databases,
     });
     this.#health = new HealthMonitor({

@@ -56,7 +56,7 @@ function poolOf(workers: number, first: (thread: FakeThread) => void = (thread) 
         sessions.push(`${worker}: ${upstream} ${key} at ${address}, not ${instead}, for ${ttlMs}`),
     },
     secret: "a secret of the tests",
-    sharedSessions: true,
+    sharedSessions: new Set(["web"]),
     geoip,
     startThread: (data, events) => {
       const thread = fakeThread(data, events);

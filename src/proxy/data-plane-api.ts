@@ -44,8 +44,8 @@ export interface DataPlaneInit {
   readonly events: DataPlaneEvents;
   /** Made at the start of the process, the same for all workers: what cookies are signed with where no key is configured. */
   readonly secret: string;
-  /** Several workers or instances share their sessions: the events `session*` are heard and answered. */
-  readonly sharedSessions: boolean;
+  /** Upstreams whose sessions several workers or instances share: for them the events `session*` are heard and answered. */
+  readonly sharedSessions: ReadonlySet<string>;
   /** Databases by the path in `listeners[].clientPosition.geoip`, as far as they could be read. */
   readonly geoip: ReadonlyMap<string, SharedArrayBuffer>;
 }

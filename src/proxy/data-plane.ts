@@ -70,7 +70,7 @@ class NetDataPlane implements DataPlane {
       buffers: transport.buffers,
       requestIds: new RequestIds(random),
       accessLog: format === "off" ? undefined : new AccessLog(format, clock, (line) => events.accessLog(line)),
-      sharedSessions: init.sharedSessions ? new SharedSessions(events) : undefined,
+      sharedSessions: new SharedSessions(init.sharedSessions, events),
       secret: init.secret,
       runtimes: new Map(),
       upstreams: new Map(),
@@ -146,15 +146,15 @@ class NetDataPlane implements DataPlane {
   }
 
   sessionFound(id: number, address: string | undefined): void {
-    this.#services.sharedSessions?.found(id, address, this.#services.clock.now());
+    this.#services.sharedSessions.found(id, address, this.#services.clock.now());
   }
 
   sessionCorrected(upstream: string, key: string, address: string, instead: readonly string[]): void {
-    this.#services.sharedSessions?.corrected(upstream, key, address, instead, this.#services.clock.now());
+    this.#services.sharedSessions.corrected(upstream, key, address, instead, this.#services.clock.now());
   }
 
   sessionsForgotten(upstream: string): void {
-    this.#services.sharedSessions?.forgotten(upstream);
+    this.#services.sharedSessions.forgotten(upstream);
   }
 
   setGeoip(path: string, database: SharedArrayBuffer): void {

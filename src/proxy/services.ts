@@ -19,8 +19,8 @@ export interface Services {
   readonly requestIds: RequestIds;
   readonly events: DataPlaneEvents;
   readonly accessLog: AccessLog | undefined;
-  /** Sessions that other workers or instances know of; undefined where there are no others. */
-  readonly sharedSessions: SharedSessions | undefined;
+  /** Sessions that other workers or instances know of. */
+  readonly sharedSessions: SharedSessions;
   /** What cookies are signed with where no key is configured. */
   readonly secret: string;
   /** All backends of all upstreams. */

@@ -9,18 +9,22 @@ const MOST_WAITING = 4096;
  * brings the answers to those who still wait for them.
  */
 export class SharedSessions {
+  readonly #upstreams: ReadonlySet<string>;
   readonly #events: Pick<DataPlaneEvents, "sessionWanted" | "sessionPlaced">;
   readonly #questions = new Map<number, StoreAsker>();
   readonly #ids = new Map<StoreAsker, number>();
   readonly #affinities = new Map<string, Affinity>();
   #lastId = 0;
 
-  constructor(events: Pick<DataPlaneEvents, "sessionWanted" | "sessionPlaced">) {
+  /** @param upstreams whose sessions are shared; nobody else's are asked for */
+  constructor(upstreams: ReadonlySet<string>, events: Pick<DataPlaneEvents, "sessionWanted" | "sessionPlaced">) {
+    this.#upstreams = upstreams;
     this.#events = events;
   }
 
-  /** The store of an upstream, whose sessions live for `ttlMs`. */
-  storeOf(upstream: string, ttlMs: number, timeoutMs: number): SessionStore {
+  /** The store of an upstream, whose sessions live for `ttlMs`; undefined where nobody shares them. */
+  storeOf(upstream: string, ttlMs: number, timeoutMs: number): SessionStore | undefined {
+    if (!this.#upstreams.has(upstream)) return undefined;
     return {
       timeoutMs,
       find: (key, asker) => {

@@ -18,6 +18,7 @@ export interface PolicySurroundings {
   readonly random: Random;
   /** What cookies are signed with where no key is configured. */
   readonly secret: string;
+  /** Undefined: nobody is asked, whatever is shared. */
   readonly sharedSessions: SharedSessions | undefined;
 }
 
@@ -80,11 +81,7 @@ function affinityOf(
   const affinity = createAffinity(options, {
     upstream,
     digest: options.by.kind === "cookie" ? (text) => keyed(text, key) : plain,
-    // A cookie says by itself where its session belongs.
-    store:
-      options.by.kind === "cookie"
-        ? undefined
-        : sharedSessions?.storeOf(upstream, ttl, store === false ? OTHER_WORKERS_MS : store.timeout),
+    store: sharedSessions?.storeOf(upstream, ttl, store === false ? OTHER_WORKERS_MS : store.timeout),
   });
   sharedSessions?.tell(upstream, affinity);
   return affinity;

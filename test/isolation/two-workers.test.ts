@@ -41,7 +41,7 @@ async function twoWorkers(company: Cast, upstream: object) {
         sessionPlaced: () => {},
       },
       secret: "a secret of the tests",
-      sharedSessions: false,
+      sharedSessions: new Set(),
       geoip: new Map(),
     });
     const [bound] = await plane.start();

@@ -65,7 +65,7 @@ test("a worker thread that dies is replaced, and the listener is back on its por
     conditions: { conditionChanged: () => {}, workerDied: () => {} },
     sessions: { sessionWanted: () => {}, sessionPlaced: () => {} },
     secret: "a secret of the tests",
-    sharedSessions: false,
+    sharedSessions: new Set(),
     geoip: new Map(),
     startThread: (data, events) => {
       const thread = startThread(data, events);

@@ -128,7 +128,7 @@ export const workerDefaults = {
   bind: "exclusive",
   down: [],
   secret: "a secret of the tests",
-  sharedSessions: false,
+  sharedSessions: new Set(),
   geoip: new Map(),
 } as const satisfies Partial<WorkerData>;
 

@@ -60,7 +60,7 @@ export async function startProxy(input: SettingsInput, mode?: ReadMode): Promise
         sessionPlaced: () => {},
       },
       secret: "a secret of the tests",
-      sharedSessions: false,
+      sharedSessions: new Set(),
       geoip: new Map(),
     },
     mode,

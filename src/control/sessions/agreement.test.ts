@@ -97,7 +97,7 @@ class World {
   }
 
   begin(hub: SessionHub, worker: number) {
-    const shared = new SharedSessions({
+    const shared = new SharedSessions(new Set(["web"]), {
       sessionWanted: (id, upstream, key) => this.#messages.push(() => hub.sessionWanted(worker, id, upstream, key)),
       sessionPlaced: (upstream, key, address, instead, ttlMs) =>
         this.#messages.push(() => hub.sessionPlaced(worker, upstream, key, address, instead, ttlMs)),
