@@ -1,4 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { ask, cast } from "../isolation/cast.ts";
+import { ok } from "../support/raw-backend.ts";
+import { get, scene } from "../support/scene.ts";
 import { eventually } from "../support/wire.ts";
 import { type Crowd, crowd, KINDS, kindOf, stoppedTime, type Visitor } from "./visitors.ts";
 
@@ -184,6 +187,21 @@ test("an id that a client made up begins no learned session, however often it co
   for (let i = 0; i < 14; i++) await visit(visitor);
   expect([0, 1, 2].map((backend) => visitor.served.filter((each) => each === backend).length)).toEqual([8, 4, 2]);
   expect(sessions()).toMatchObject({ held: 0, begun: 0, kept: 0 });
+});
+
+test.each([
+  ["ended yesterday is nobody's session", -86_400_000, { held: 0, begun: 0, kept: 0, moved: 0 }],
+  ["ends tomorrow is one", 86_400_000, { held: 1, begun: 1, kept: 1, moved: 2 }],
+])("a learned cookie that %s", async (_, ms, expected) => {
+  const expires = new Date(Date.now() + ms).toUTCString();
+  const field = `Set-Cookie: SID=of-all; Path=/; Expires=${expires}`;
+  const { scripts } = cast(2, ({ backend }) => ok(String(backend), [field]));
+  const stage = await scene(scripts, {
+    upstream: { balance: "round-robin", affinity: { learned: { cookie: "SID" } } },
+  });
+  // Those that have no id yet are given it by both backends in turns.
+  for (const fields of [[], [], [], ["Cookie: SID=of-all"]]) await ask(stage, get("/", fields));
+  expect(stage.proxy.snapshot().upstreams[0]!.sessions).toMatchObject(expected);
 });
 
 test("what an untrusted peer says of addresses makes no session of anybody else's", async () => {
