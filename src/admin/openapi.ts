@@ -65,6 +65,12 @@ export function openApi(version: string): object {
     meanKm: orNull(number),
     backends: { type: "array", items: backend },
   });
+  const store = record({
+    upstream: string,
+    kind: { enum: ["memory", "redis"] },
+    url: string,
+    up: { type: "boolean" },
+  });
   const storeOperation = record({ asked: integer, meanMs: number });
   const status = record({
     version: string,
@@ -79,6 +85,7 @@ export function openApi(version: string): object {
     timeouts: counts,
     positions: counts,
     sessionStore: record({ find: storeOperation, place: storeOperation, failures: integer }),
+    sessionStores: { type: "array", items: store },
     upstreams: { type: "array", items: upstream },
   });
   return {

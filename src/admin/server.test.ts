@@ -71,7 +71,8 @@ function fakeSource(name = "web"): Fake {
       if (this.broken) throw new Error("secret detail");
       const view = { address: "10.0.0.2:80", reason: "3 checks failed: connection refused", weight: 4 };
       const condition = { circuit: "open", ejected: true } as const;
-      return snapshot([{ ...view, ...condition, slot: 1, state: "down", since: startedAt + 1000 }]);
+      const store = { upstream: name, kind: "redis", url: "redis://cache.test", up: false } as const;
+      return snapshot([{ ...view, ...condition, slot: 1, state: "down", since: startedAt + 1000 }], [store]);
     },
     status: () => ({ workers: 2, listeners: ["127.0.0.1:8080"] }),
     ready() {
@@ -184,6 +185,7 @@ describe("answers", () => {
     expect(status).toMatchObject({
       positions: { header: 2, geoip: 0, default: 0, none: 0 },
       sessionStore: { find: { asked: 2, meanMs: 1.5 }, place: { asked: 0, meanMs: 0 }, failures: 1 },
+      sessionStores: [{ upstream: "web", kind: "redis", url: "redis://cache.test", up: false }],
     });
     expect(status.upstreams[0]).toMatchObject({
       affinity: {

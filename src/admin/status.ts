@@ -5,6 +5,7 @@ import type {
   BackendStats,
   CircuitState,
   ExchangeStats,
+  SessionStoreView,
   StoreStats,
   UpstreamStats,
 } from "../metrics/snapshot.ts";
@@ -26,6 +27,8 @@ export interface StatusDocument {
   /** Exchanges that wanted the position of their client, by where it was taken from. */
   readonly positions: Readonly<Record<string, number>>;
   readonly sessionStore: SessionStoreDocument;
+  /** Of each upstream whose sessions several workers or instances share. */
+  readonly sessionStores: readonly SessionStoreView[];
   readonly upstreams: readonly UpstreamDocument[];
 }
 
@@ -131,6 +134,7 @@ export function statusDocument(source: AdminSource, now: number): StatusDocument
     timeouts: snapshot.timeouts,
     positions: snapshot.positions,
     sessionStore: storeDocument(snapshot.sessionStore),
+    sessionStores: snapshot.upstreams.flatMap(({ store }) => store ?? []),
     upstreams: snapshot.upstreams.map((upstream) => ({
       name: upstream.name,
       requests: exchangeFigures(upstream),

@@ -143,7 +143,7 @@ test("what workers ask and say of sessions is answered after the question, and c
   const { spillway, plane } = await start({ upstreams }, undefined, 2);
   const { events, sharedSessions } = plane.init;
   expect([...sharedSessions]).toEqual(["web"]);
-  expect(spillway.sessionStores()).toEqual([{ upstream: "web", kind: "memory", url: "", up: true }]);
+  expect(spillway.metrics().upstreams[0]!.store).toEqual({ upstream: "web", kind: "memory", url: "", up: true });
   events.sessionPlaced("web", "s", "127.0.0.1:9001", undefined, 3_600_000);
   events.sessionPlaced("web", "s", "127.0.0.1:9002", undefined, 3_600_000);
   events.sessionWanted(7, "web", "s");
@@ -159,7 +159,7 @@ test("one worker that has its sessions for itself shares them with nobody", asyn
   const upstreams = { web: { backends: ["http://127.0.0.1:9001"], affinity: "client-ip" as const } };
   const { spillway, plane } = await start({ upstreams });
   expect(plane.init.sharedSessions.size).toBe(0);
-  expect(spillway.sessionStores()).toEqual([]);
+  expect(spillway.metrics().upstreams[0]!.store).toBeUndefined();
   plane.endDrain(0);
 });
 
@@ -179,9 +179,12 @@ test("a Redis that is not there holds nothing up: questions have failed, and the
   await turn();
   expect(plane.told).toEqual(["session 1 failed"]);
   expect(spillway.metrics().sessionStore.failures).toBe(1);
-  expect(spillway.sessionStores()).toEqual([
-    { upstream: "web", kind: "redis", url: `redis://127.0.0.1:${port}`, up: false },
+  const url = `redis://127.0.0.1:${port}`;
+  expect(spillway.metrics().upstreams.map(({ store }) => store)).toEqual([
+    { upstream: "web", kind: "redis", url, up: false },
+    undefined,
   ]);
+  expect(spillway.report()).toContain(`session store      down   ${url}\n`);
   expect(entries.map(({ code }) => code)).toEqual(["session_store_down"]);
   const stopped = spillway.stop();
   plane.endDrain(0);

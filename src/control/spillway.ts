@@ -22,7 +22,7 @@ import type { Log } from "./log.ts";
 import { LogLimiter, limitLog } from "./log-limiter.ts";
 import type { SharedMemory } from "./messages.ts";
 import { openStores } from "./sessions/open-stores.ts";
-import { SessionHub, type UpstreamStoreView } from "./sessions/session-hub.ts";
+import { SessionHub } from "./sessions/session-hub.ts";
 import type { SharedStore } from "./sessions/shared-store.ts";
 
 /** How a Spillway runs. */
@@ -164,17 +164,13 @@ export class Spillway implements AsyncDisposable {
     return readSnapshot(this.#memory.layout, this.#memory.metrics, {
       counts: this.#counts,
       backends: this.#board.views(),
+      stores: this.#sessions.views(),
     });
   }
 
   /** The same as text for people. */
   report(): string {
     return reportText(this.metrics());
-  }
-
-  /** Where the sessions that workers or instances share are kept. */
-  sessionStores(): readonly UpstreamStoreView[] {
-    return this.#sessions.views();
   }
 
   /** Whether new traffic is welcome. */

@@ -66,7 +66,8 @@ function busy(names?: { web: string; a: string }): string {
     circuit: "open",
     ejected: true,
   } as const;
-  return prometheusText(snapshot([{ ...view, slot: 1, state: "down" }]), facts);
+  const store = { upstream: names?.web ?? "web", kind: "redis", url: "redis://cache.test", up: false } as const;
+  return prometheusText(snapshot([{ ...view, slot: 1, state: "down" }], [store]), facts);
 }
 
 const NAME = "[a-zA-Z_:][a-zA-Z0-9_:]*";
@@ -204,6 +205,7 @@ describe("exposition", () => {
       "spillway_affinity_store_failures_total 1",
       'spillway_affinity_store_duration_seconds_sum{operation="find"} 0.75',
       'spillway_affinity_store_duration_seconds_count{operation="find"} 2',
+      'spillway_affinity_store_up{upstream="web"} 0',
       'spillway_region_requests_total{upstream="web",region="seoul"} 1',
       'spillway_region_requests_total{upstream="web",region=""} 0',
       'spillway_distance_km_bucket{upstream="web",le="100"} 1',
@@ -239,6 +241,19 @@ describe("exposition", () => {
       expect([of("spillway_backend_up"), of("spillway_circuit_breaker_state")]).toEqual([up, value]);
     },
   );
+
+  test("a Redis with sessions is 1 while it can be asked, and memory has no series", () => {
+    const { snapshot } = bench();
+    const redis = { kind: "redis", url: "redis://cache.test", up: true } as const;
+    const memory = { kind: "memory", url: "", up: true } as const;
+    const stores = [
+      { ...memory, upstream: "web" },
+      { ...redis, upstream: "api" },
+    ];
+    const text = prometheusText(snapshot([], stores), facts);
+    expect(text).toContain('\nspillway_affinity_store_up{upstream="api"} 1\n');
+    expect(text).not.toContain('spillway_affinity_store_up{upstream="web"}');
+  });
 
   test("who has no sessions, regions or locations has no series of them", () => {
     const text = busy();

@@ -361,6 +361,16 @@ export const METRICS: readonly Metric[] = [
         : [],
   },
   {
+    name: "spillway_affinity_store_up",
+    type: "gauge",
+    help: "1 while the Redis that keeps the sessions of an upstream can be asked, 0 while it cannot.",
+    labels: ["upstream"],
+    samples: (snapshot) =>
+      snapshot.upstreams.flatMap(({ name, store }) =>
+        store?.kind === "redis" ? [{ labels: { upstream: name }, value: store.up ? 1 : 0 }] : [],
+      ),
+  },
+  {
     name: "spillway_rebalanced_total",
     type: "counter",
     help: "Tunnels closed so that their clients come back and may be sent to a backend that was added or came back.",

@@ -76,6 +76,10 @@ Share of the exchanges that the backend of their session answered, and the mean 
     sum by (upstream) (rate(spillway_affinity_kept_total[1m])) / sum by (upstream) (rate(spillway_requests_total[1m]))
     rate(spillway_affinity_store_duration_seconds_sum{operation="find"}[1m]) / rate(spillway_affinity_store_duration_seconds_count{operation="find"}[1m])
 
+\`spillway_affinity_store_up\` has a series for each upstream whose sessions are kept in a Redis. One that is down:
+
+    min by (upstream) (spillway_affinity_store_up) == 0
+
 \`spillway_distance_km\` is shown for upstreams whose backends have a location, and has a bucket up to each of
 ${DISTANCE_BOUNDS.join(", ")} km.
 Like \`spillway_region_requests_total\` it counts attempts: an exchange that goes on to Tokyo when Seoul fails counts for

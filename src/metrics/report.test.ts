@@ -251,6 +251,17 @@ test("sessions in cookies are not held by anybody: those that began are shown", 
   expect(reportText(snapshot())).toContain("\n  sessions             12   begun, 1 lost\n");
 });
 
+test("a store of sessions that is down has a line in its upstream, one that is up has none", () => {
+  const { snapshot } = bench(1, undefined, { affinity: BY_HEADER });
+  const store = { upstream: "web", kind: "redis", url: `redis://${"cache".repeat(20)}.test`, up: false } as const;
+  const down = reportText(snapshot([], [store])).split("\n");
+  const line = down.findIndex((text) => text.startsWith("  session store      down   redis://cachecache"));
+  expect(line).toBeGreaterThan(down.indexOf("Upstream web"));
+  expect(line).toBeLessThan(down.indexOf("Upstream api"));
+  expect(down[line]!.length).toBeLessThanOrEqual(80);
+  expect(reportText(snapshot([], [{ ...store, up: true }]))).not.toContain("session store");
+});
+
 test("a region cannot drive the terminal, nor hide another that is shown by the same name", () => {
   const { stripes, snapshot } = bench(1, undefined, { regions: ["a\u001b", "a\u0007"] });
   for (const slot of [0, 1, 1]) stripes[0]!.attemptStarted(slot);

@@ -90,6 +90,7 @@ function upstreamLines(upstream: UpstreamStats): string[] {
     ...(upstream.hedges === 0 ? [] : [row("hedges", count(upstream.hedges), `${count(upstream.hedgesWon)} won`)]),
     ...(upstream.concurrencyLimit === 0 ? [] : [row("limit", count(upstream.concurrencyLimit), "at a time")]),
     ...sessionLines(upstream),
+    ...storeDownLines(upstream),
     ...placeLines(upstream),
     `  ${"backend".padEnd(25)}${"state".padEnd(10)}${"requests".padStart(10)}${"share".padStart(8)}${"failed".padStart(8)}${"mean".padStart(9)}${"active".padStart(7)}`,
     ...upstream.backends.flatMap((backend) => backendLines(backend, ours)),
@@ -129,6 +130,10 @@ function sessionLines({ affinity, sessions }: UpstreamStats): string[] {
     ...(kept === 0 ? [] : [row("kept", count(kept), "answered by the backend of their session")]),
     ...(rebalanced === 0 ? [] : [row("rebalanced", count(rebalanced), "tunnels closed")]),
   ];
+}
+
+function storeDownLines({ store }: UpstreamStats): string[] {
+  return store === undefined || store.up ? [] : [row("session store", "down", cut(printable(store.url), 50))];
 }
 
 function placeLines({ regions, distances }: UpstreamStats): string[] {

@@ -58,6 +58,8 @@ export interface UpstreamStats extends ExchangeStats {
   /** What its sessions are; undefined: it has none. */
   readonly affinity: AffinityRow | undefined;
   readonly sessions: SessionStats;
+  /** Where they are kept for several workers or instances; undefined: nowhere. */
+  readonly store: SessionStoreView | undefined;
   readonly distances: DistanceStats;
   /** In the order of the backends; empty when none of them names a region. */
   readonly regions: readonly RegionStats[];
@@ -191,10 +193,22 @@ export interface BackendView {
   readonly weight: number;
 }
 
+/** What the control plane knows of the store that keeps the sessions of one upstream. */
+export interface SessionStoreView {
+  readonly upstream: string;
+  readonly kind: "memory" | "redis";
+  /** Without its password; empty for `memory`. */
+  readonly url: string;
+  /** Whether it can be asked now. */
+  readonly up: boolean;
+}
+
 export interface SnapshotExtra {
   readonly counts: Pick<BackendCounts, "active" | "connections">;
   /** One per backend of the layout; one that is missing shows as up, weight 1, with its id as address. */
   readonly backends?: readonly BackendView[];
+  /** Those there are. */
+  readonly stores?: readonly SessionStoreView[];
 }
 
 /** Adds the stripes up. Workers go on counting meanwhile, so two figures may be one event apart. */
@@ -206,6 +220,7 @@ export function readSnapshot(
   const offsets = stripeOffsets(layout);
   const sums = addStripes(new Float64Array(memory), offsets.cells);
   const views = new Map(extra.backends?.map((view) => [view.slot, view]));
+  const stores = new Map(extra.stores?.map((store) => [store.upstream, store]));
 
   const own = exchangeStats(sums, offsets.upstreams);
   const upstreams = layout.upstreams.map((name, index): UpstreamStats => {
@@ -221,6 +236,7 @@ export function readSnapshot(
       concurrencyLimit: sums[row + UPSTREAM.concurrencyLimit]!,
       affinity: layout.affinities[index],
       sessions: sessionStats(sums, row),
+      store: stores.get(name),
       distances: {
         buckets: [...sums.subarray(row + UPSTREAM.distances, row + UPSTREAM.distances + DISTANCE_BUCKETS)],
         km: sums[row + UPSTREAM.distanceKm]!,

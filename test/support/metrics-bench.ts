@@ -6,7 +6,7 @@ import {
   type MetricsLayout,
 } from "../../src/metrics/layout.ts";
 import { createCounts, SharedCounts } from "../../src/metrics/shared-counts.ts";
-import { type BackendView, readSnapshot, type Snapshot } from "../../src/metrics/snapshot.ts";
+import { type BackendView, readSnapshot, type SessionStoreView, type Snapshot } from "../../src/metrics/snapshot.ts";
 import { Stripe } from "../../src/metrics/stripe.ts";
 
 /** Counters of two upstreams, `web` with backends a and b, `api` with c, over some workers. */
@@ -14,7 +14,7 @@ export interface Bench {
   readonly layout: MetricsLayout;
   readonly stripes: readonly Stripe[];
   readonly counts: SharedCounts;
-  snapshot(views?: readonly BackendView[]): Snapshot;
+  snapshot(views?: readonly BackendView[], stores?: readonly SessionStoreView[]): Snapshot;
 }
 
 /** Sessions of `web` that are told by a field and remembered in this process. */
@@ -57,6 +57,6 @@ export function bench(
     layout,
     stripes: Array.from({ length: workers }, (_, worker) => new Stripe(layout, memory, worker)),
     counts,
-    snapshot: (views = []) => readSnapshot(layout, memory, { counts, backends: views }),
+    snapshot: (views = [], stores = []) => readSnapshot(layout, memory, { counts, backends: views, stores }),
   };
 }

@@ -1,8 +1,9 @@
+import type { SessionStoreView } from "../../metrics/snapshot.ts";
 import type { Clock } from "../../time/clock.ts";
 import type { SessionListener } from "../data-planes.ts";
 import type { Log } from "../log.ts";
 import { LogLimiter, limitLog } from "../log-limiter.ts";
-import type { SharedStore, StoreView } from "./shared-store.ts";
+import type { SharedStore } from "./shared-store.ts";
 import { type StoreCounters, UpstreamSessions } from "./upstream-sessions.ts";
 
 /** The way back to the workers. */
@@ -23,11 +24,6 @@ export interface SessionHubInit {
   /** Calls `run` when all that the workers had sent before has been read. */
   later(run: () => void): void;
   readonly log: Log;
-}
-
-/** The store of one upstream. */
-export interface UpstreamStoreView extends StoreView {
-  readonly upstream: string;
 }
 
 /** One thread in the place of a worker, from its start to its death. */
@@ -114,7 +110,7 @@ export class SessionHub implements SessionListener {
     this.#lives[worker] = undefined;
   }
 
-  views(): readonly UpstreamStoreView[] {
+  views(): readonly SessionStoreView[] {
     return [...this.#stores].map(([upstream, { view }]) => ({ upstream, ...view }));
   }
 

@@ -1,3 +1,5 @@
+import type { SessionStoreView } from "../../metrics/snapshot.ts";
+
 /**
  * What a store says of a session: the address of its backend, undefined where it knows none. `failed`: it could not be
  * asked, or did not answer in time.
@@ -5,13 +7,7 @@
 export type StoreAnswer = (address: string | undefined, failed: boolean) => void;
 
 /** What people may know of a store. */
-export interface StoreView {
-  readonly kind: "memory" | "redis";
-  /** Without its password; empty for `memory`. */
-  readonly url: string;
-  /** Whether it can be asked now. */
-  readonly up: boolean;
-}
+export type StoreView = Omit<SessionStoreView, "upstream">;
 
 /**
  * Where the sessions of one upstream are kept for all who share them. Nothing throws; every answer is given once, at
