@@ -2,10 +2,14 @@ import { RecentKeys } from "../resilience/recent-keys.ts";
 import type { AffinityFigures, SessionEvent } from "./affinity.ts";
 
 const NONE = -1;
-/** A session has been put where it is, and was not served there yet; before, it was served nowhere, or elsewhere. */
-const BEGINNING = 0;
-const MOVING = 1;
-const SERVED = 2;
+/**
+ * How far a session is where it was put: `BEGINNING` and `MOVING`: it was not served there yet, and before nowhere, or
+ * elsewhere; `SERVED`: it was.
+ */
+export const BEGINNING = 0;
+export const MOVING = 1;
+export const SERVED = 2;
+export type Stage = typeof BEGINNING | typeof MOVING | typeof SERVED;
 const FIRST_ROOM = 64;
 /** The store hears of a session that goes on when this part of its time to live has passed since it last did. */
 const RENEWAL = 0.1;
@@ -72,9 +76,9 @@ export class SessionTable implements AffinityFigures {
 
   /**
    * The session of `key` belongs to `address` from now on, of which the store has to be told. Its slot as in `find`.
-   * `moves`: it was served elsewhere before.
+   * `stage`: how far it is there.
    */
-  put(key: string, address: string, now: number, moves = false): number {
+  put(key: string, address: string, now: number, stage: Stage = BEGINNING): number {
     let slot = this.#endsAt.find(key);
     if (slot === NONE) {
       if (this.#endsAt.isFull && this.#endsAt.oldestValue > now) this.#evicted++;
@@ -85,7 +89,7 @@ export class SessionTable implements AffinityFigures {
     this.#addresses[slot] = address;
     this.#tellAt[slot] = Number.NEGATIVE_INFINITY;
     this.#sureAt[slot] = Number.NEGATIVE_INFINITY;
-    this.#stages[slot] = moves ? MOVING : BEGINNING;
+    this.#stages[slot] = stage;
     return slot;
   }
 
@@ -94,14 +98,9 @@ export class SessionTable implements AffinityFigures {
     this.#endsAt.remove(slot);
   }
 
-  /** Whether the session in `slot` has been served, where it is now or elsewhere. */
-  isServed(slot: number): boolean {
-    return this.#stages[slot] !== BEGINNING;
-  }
-
-  /** Whether it has been where it is now. */
-  isServedHere(slot: number): boolean {
-    return this.#stages[slot] === SERVED;
+  /** How far the session in `slot` is where it was put. */
+  stage(slot: number): Stage {
+    return this.#stages[slot] as Stage;
   }
 
   /** The session in `slot` has been served where it is now: answers with what has become of it by that. */

@@ -12,7 +12,7 @@ import type {
   SessionStore,
 } from "./affinity.ts";
 import type { AffinityOptions, SessionSource } from "./options.ts";
-import { SessionTable } from "./session-table.ts";
+import { BEGINNING, MOVING, SERVED, SessionTable, type Stage } from "./session-table.ts";
 
 const NONE = -1;
 /** Clients choose their ids, up to a head full. */
@@ -26,8 +26,8 @@ class TableSession implements Session {
   isKnown: boolean;
   /** Where it belonged when the exchange came to it; undefined: nowhere. It may be the address of no member. */
   from: string | undefined;
-  /** It had been served from there. */
-  wasServed = false;
+  /** How far it was there. */
+  stage: Stage = BEGINNING;
   /** Where it belongs now, as far as the exchange has seen or decided. */
   at: string | undefined;
 
@@ -36,12 +36,19 @@ class TableSession implements Session {
     this.isKnown = isKnown;
   }
 
-  belongs(address: string, backend: Backend | undefined, sureAtMs: number, wasServed: boolean): void {
+  belongs(address: string, backend: Backend | undefined, sureAtMs: number, stage: Stage): void {
     this.backend = backend;
     this.sureAtMs = sureAtMs;
-    this.wasServed = wasServed;
+    this.stage = stage;
     this.isKnown = true;
     this.from = this.at = address;
+  }
+
+  /** Nobody knows where it belongs, after all. */
+  belongsNowhere(): void {
+    this.backend = this.from = this.at = undefined;
+    this.sureAtMs = Number.NEGATIVE_INFINITY;
+    this.stage = BEGINNING;
   }
 }
 
@@ -149,25 +156,30 @@ export class TableAffinity implements Affinity {
     if (slot === NONE) return its.from === address ? "kept" : undefined;
     const became = this.#table.served(slot);
     this.#tell(its, slot, address, now);
-    return its.from === address && its.wasServed ? "kept" : became;
+    return its.from === address && its.stage === SERVED ? "kept" : became;
   }
 
   withdraw(session: Session, now: number): void {
     const its = session as TableSession;
-    const { key, from, at } = its;
+    const { key, from, at, stage } = its;
     if (at === undefined || at === from) return;
     const slot = this.#table.peek(key, now);
-    if (slot === NONE || this.#table.address(slot) !== at || this.#table.isServedHere(slot)) return;
-    if (from === undefined) this.#table.remove(slot);
-    else if (its.wasServed) this.#table.served(this.#put(key, from, now));
-    else this.#put(key, from, now);
+    if (slot === NONE || this.#table.address(slot) !== at || this.#table.stage(slot) === SERVED) return;
+    // Where it has never been served it need not go back to.
+    if (from === undefined || stage === BEGINNING) this.#table.remove(slot);
+    else this.#table.put(key, from, now, stage);
     its.at = from;
   }
 
   review(session: Session, now: number): void {
     const its = session as TableSession;
     const slot = this.#table.find(its.key, now);
-    if (slot !== NONE && this.#table.address(slot) !== its.at) this.#show(its, slot);
+    if (slot === NONE) {
+      // What it saw was the place of an exchange that was answered by nobody.
+      if (its.from !== undefined && its.from === its.at && its.stage === BEGINNING) its.belongsNowhere();
+    } else if (this.#table.address(slot) !== its.at || (this.#table.stage(slot) === SERVED && its.stage !== SERVED)) {
+      this.#show(its, slot);
+    }
   }
 
   /** The client has its id from elsewhere. */
@@ -199,11 +211,13 @@ export class TableAffinity implements Affinity {
     let slot = this.#table.find(its.key, now);
     const here = slot === NONE ? undefined : this.#table.address(slot);
     if (here !== address) {
-      const isTaken = here !== undefined && here !== its.at;
+      const isOwn = here === its.at && (here === its.from || this.#table.stage(slot) !== SERVED);
       // A backend that was removed while it answered gets no sessions.
-      if (isTaken || !this.#members.has(address)) return NONE;
-      const moves = slot === NONE ? its.wasServed : this.#table.isServed(slot);
-      slot = this.#table.put(its.key, address, now, moves);
+      if ((here !== undefined && !isOwn) || !this.#members.has(address)) return NONE;
+      // Others may have been answered there since it looked.
+      if (here !== undefined && here === its.from) its.stage = this.#table.stage(slot);
+      const stage = slot === NONE ? its.stage : this.#table.stage(slot);
+      slot = this.#table.put(its.key, address, now, stage === BEGINNING ? BEGINNING : MOVING);
     } else if (its.at !== address) {
       this.#show(its, slot);
     }
@@ -231,7 +245,7 @@ export class TableAffinity implements Affinity {
   /** The exchange sees where its session, in `slot`, belongs now. */
   #show(its: TableSession, slot: number): void {
     const address = this.#table.address(slot);
-    its.belongs(address, this.#members.get(address), this.#table.sureAt(slot), this.#table.isServedHere(slot));
+    its.belongs(address, this.#members.get(address), this.#table.sureAt(slot), this.#table.stage(slot));
   }
 
   /** What the store says. Of equal addresses one string is kept. */

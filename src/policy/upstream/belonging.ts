@@ -30,9 +30,8 @@ export class Belonging {
   }
 
   /** Time has passed since it was looked: another exchange of its session may have been placed elsewhere meanwhile. */
-  lookAgain(tried: ReadonlySet<Backend> | undefined, now: number): void {
-    if (this.#session === undefined || this.bound(tried) !== undefined) return;
-    this.#upstream.affinity.review(this.#session, now);
+  lookAgain(now: number): void {
+    if (this.#session !== undefined) this.#upstream.affinity.review(this.#session, now);
   }
 
   /**

@@ -2,49 +2,26 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createBalancer } from "../balance/index.ts";
 import type { Backend } from "../model/backend.ts";
-import type { FailureReason, Outcome, Progress, TimeoutPhase } from "../model/outcome.ts";
+import type { FailureReason, TimeoutPhase } from "../model/outcome.ts";
 import { SeededRandom } from "../model/random.ts";
 import type { Priority } from "../resilience/options.ts";
-import type { AttemptTicket, Step } from "./dispatch.ts";
 import type { Isolation } from "./isolation.ts";
 import {
+  type Fate,
   failure,
+  type News,
+  type Plan,
+  PlannedExchange,
   type SampleBackend,
-  SampleExchange,
   sampleBreaker,
   sampleDetection,
   sampleHedge,
   sampleRetry,
   sampleUpstream,
-  success,
+  tellNews,
   timeout,
+  World,
 } from "./samples.ts";
-import type { Upstream } from "./upstream.ts";
-
-type Sample = ReturnType<typeof sampleUpstream>;
-
-/** What becomes of an attempt, `afterMs`. */
-type Fate = { readonly afterMs: number } & (
-  | { readonly kind: "fails"; readonly outcome: Outcome; readonly progress: "nothing" | "request" }
-  | { readonly kind: "answers"; readonly status: number; readonly retryAfterMs: number | undefined }
-  | { readonly kind: "answers, then breaks" }
-  | { readonly kind: "is left" }
-);
-
-interface Plan {
-  readonly atMs: number;
-  readonly method: string;
-  readonly priority: Priority;
-  readonly patienceMs: number;
-  readonly fates: readonly Fate[];
-}
-
-/** What happens to a backend from outside. */
-interface News {
-  readonly atMs: number;
-  readonly backend: number;
-  readonly what: "health" | "drain" | "down" | "back" | "weight" | "check" | "taken elsewhere" | "member";
-}
 
 const never = Number.POSITIVE_INFINITY;
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.oneof(fc.constant(false as const), arbitrary);
@@ -132,207 +109,6 @@ const anyNews: fc.Arbitrary<News> = fc.record({
   what: fc.constantFrom("health", "drain", "down", "back", "weight", "check", "taken elsewhere", "member"),
 });
 
-/** Virtual time: what was planned is done in its order, and upstreams and exchanges are woken when they asked for it. */
-class World {
-  now = 0;
-  readonly #due: { readonly atMs: number; readonly act: () => void }[] = [];
-  readonly upstreams: readonly Upstream[];
-  readonly exchanges: Driven[] = [];
-
-  constructor(upstreams: readonly Upstream[]) {
-    this.upstreams = upstreams;
-  }
-
-  at(atMs: number, act: () => void): void {
-    this.#due.push({ atMs, act });
-  }
-
-  /** Until nothing is left to do; false when that does not come. */
-  run(): boolean {
-    for (let steps = 0; steps < 3_000; steps++) {
-      const next = this.#next();
-      if (next === undefined) return true;
-      expect(next.atMs).toBeLessThan(never);
-      this.now = Math.max(this.now, next.atMs);
-      next.act();
-    }
-    return false;
-  }
-
-  #next() {
-    let best: { atMs: number; act: () => void } | undefined;
-    const offer = (atMs: number, act: () => void) => {
-      if (atMs < never && (best === undefined || atMs < best.atMs)) best = { atMs, act };
-    };
-    for (const due of this.#due) {
-      offer(due.atMs, () => {
-        this.#due.splice(this.#due.indexOf(due), 1);
-        due.act();
-      });
-    }
-    for (const exchange of this.exchanges) exchange.offer(offer);
-    // Ramps and intervals may go on after the last exchange.
-    if (best === undefined && this.upstreams.every(({ waiting }) => waiting === 0)) return undefined;
-    for (const upstream of this.upstreams) {
-      offer(upstream.wakeAtMs, () => {
-        upstream.advance(this.now);
-        expect(upstream.wakeAtMs).toBeGreaterThan(this.now);
-      });
-    }
-    return best;
-  }
-}
-
-/** An exchange that does as planned, and checks what it is told. */
-class Driven extends SampleExchange {
-  readonly #world: World;
-  readonly #plan: Plan;
-  readonly #tried = new Set<Backend>();
-  readonly #running = new Set<AttemptTicket>();
-  readonly #mayServe: (backend: Backend) => boolean;
-  #fates = 0;
-  #responding = false;
-  #waitsSinceMs = never;
-  sent = 0;
-  finals = 0;
-  left = false;
-
-  constructor(world: World, upstream: Upstream, plan: Plan, mayServe: (backend: Backend) => boolean) {
-    super(upstream, plan.method, { priority: plan.priority, deadlineMs: plan.atMs + plan.patienceMs });
-    this.#world = world;
-    this.#plan = plan;
-    this.#mayServe = mayServe;
-  }
-
-  get waits(): boolean {
-    return this.#waitsSinceMs !== never;
-  }
-
-  begin(): void {
-    this.proceed(this.dispatch.begin(this.#world.now));
-  }
-
-  offer(offer: (atMs: number, act: () => void) => void): void {
-    const { dispatch } = this;
-    if (this.waits) offer(dispatch.wakeAtMs, () => this.proceed(dispatch.wake(this.#world.now)));
-    else if (this.#running.size > 0 && !this.#responding) {
-      offer(dispatch.hedgeAtMs, () => {
-        if (dispatch.hedge(this.#world.now)) this.#try();
-      });
-    }
-  }
-
-  override proceed(step: Step): void {
-    super.proceed(step);
-    if (this.left) return expect(step).toBe("done");
-    expect(this.finals).toBe(0);
-    this.#checkWait();
-    if (step === "try") {
-      this.#try();
-    } else if (step === "wait") {
-      if (this.#running.size === 0) this.#waitsSinceMs = this.#world.now;
-    } else {
-      this.finals++;
-      expect(this.#running.size).toBe(0);
-      if (step === "answer") expect(this.dispatch.fallbackResponse ?? this.dispatch.status >= 502).toBeTruthy();
-    }
-  }
-
-  /** Whether it has waited within its bounds, if it has. */
-  #checkWait(): void {
-    if (!this.waits) return;
-    const { now } = this.#world;
-    const { patienceMs } = this.dispatch.upstream;
-    const waitedMs = now - this.#waitsSinceMs;
-    this.#waitsSinceMs = never;
-    // In the queue for its timeout; for a back-off or Retry-After; for the budget as long as in the queue.
-    expect(waitedMs).toBeLessThanOrEqual(Math.max(patienceMs, sampleRetry.backoff.max, 1_000) + 1e-6);
-    expect(now).toBeLessThanOrEqual(this.dispatch.deadlineMs);
-  }
-
-  #try(): void {
-    const ticket = this.dispatch.attempt!;
-    const { backend } = ticket;
-    expect(this.#tried.has(backend)).toBe(false);
-    expect(this.#mayServe(backend)).toBe(true);
-    expect(backend.active).toBeLessThanOrEqual(backend.limit);
-    this.#tried.add(backend);
-    this.#running.add(ticket);
-    expect(this.#running.size).toBeLessThanOrEqual(2);
-    const fate = this.#plan.fates[this.#fates++] ?? {
-      kind: "answers",
-      afterMs: 5,
-      status: 200,
-      retryAfterMs: undefined,
-    };
-    this.#world.at(this.#world.now + fate.afterMs, () => {
-      if (this.#running.has(ticket)) this.#meet(fate, ticket);
-    });
-  }
-
-  #meet(fate: Fate, ticket: AttemptTicket): void {
-    const { now } = this.#world;
-    switch (fate.kind) {
-      case "is left":
-        this.left = true;
-        this.dispatch.abandon(now);
-        this.#running.clear();
-        this.proceed(this.dispatch.ended(success(), "response", now, ticket));
-        break;
-      case "fails":
-        this.#end(ticket, fate.outcome, fate.progress);
-        break;
-      case "answers":
-        if (fate.status >= 400 && this.dispatch.wantsRetry(fate.status, fate.retryAfterMs, now)) {
-          this.#end(ticket, success(fate.status), "request");
-        } else this.#respond(ticket, success(fate.status));
-        break;
-      case "answers, then breaks":
-        this.#respond(ticket, failure("truncated"));
-        break;
-    }
-  }
-
-  #respond(ticket: AttemptTicket, outcome: Outcome): void {
-    this.#responding = true;
-    const loser = this.dispatch.responded(200, this.#world.now, ticket);
-    if (loser !== undefined) expect(this.#running.delete(loser)).toBe(true);
-    expect([...this.#running]).toEqual([ticket]);
-    this.#world.at(this.#world.now + 3, () => this.#end(ticket, outcome, "response"));
-  }
-
-  #end(ticket: AttemptTicket, outcome: Outcome, progress: Progress): void {
-    this.#running.delete(ticket);
-    if (progress !== "nothing") this.sent++;
-    this.proceed(this.dispatch.ended(outcome, progress, this.#world.now, ticket));
-  }
-}
-
-function tellNews({ what, backend: index }: News, world: World, { upstream, backends, counts }: Sample): void {
-  const { now } = world;
-  const backend = backends[index % backends.length]!;
-  switch (what) {
-    case "health":
-      return upstream.setHealth(backend, upstream.stateOf(backend)?.state === "down", "flipped", now);
-    case "drain":
-      return upstream.setAdminState(backend, "drain", "deploy", now, 50);
-    case "down":
-      return upstream.setAdminState(backend, "down", "set by an operator", now);
-    case "back":
-      return upstream.setAdminState(backend, "up", "set by an operator", now);
-    case "weight":
-      return upstream.setWeight(backend, (backend.weight + 1) % 3, now);
-    case "check":
-      return upstream.checkPassed(backend, true, now);
-    case "member": {
-      const without = upstream.backends.filter((member) => member !== backend);
-      return upstream.update(without.length < upstream.backends.length ? without : [...without, backend], now);
-    }
-    case "taken elsewhere":
-      if (counts.takeActive(backend.slot, backend.limit)) world.at(now + 33.3, () => counts.giveActive(backend.slot));
-  }
-}
-
 test("whatever is on and whatever happens: tried once, sent as often as allowed, waits within bounds, ends, is counted off", () => {
   fc.assert(
     fc.property(
@@ -368,7 +144,7 @@ test("whatever is on and whatever happens: tried once, sent as often as allowed,
           return isolation.panicThreshold !== 0 || state === "up" || state === "half-open";
         };
         for (const plan of plans) {
-          const exchange = new Driven(world, upstream, plan, mayServe);
+          const exchange = new PlannedExchange(world, upstream, plan, mayServe);
           world.exchanges.push(exchange);
           world.at(plan.atMs, () => exchange.begin());
         }

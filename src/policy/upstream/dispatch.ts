@@ -368,6 +368,7 @@ export class Dispatch implements Waiting, StoreAsker {
 
   #asked(now: number): Step {
     this.wakeAtMs = Number.POSITIVE_INFINITY;
+    this.#belonging!.lookAgain(now);
     return now >= this.deadlineMs ? this.#answer("deadline", now) : this.#start(now);
   }
 
@@ -379,7 +380,7 @@ export class Dispatch implements Waiting, StoreAsker {
 
   take(now: number): boolean {
     try {
-      this.#belonging?.lookAgain(this.#tried, now);
+      this.#belonging?.lookAgain(now);
       const backend = this.#pick(now);
       if (backend === "full") return false;
       if (backend !== "none") this.#try(backend, now);
@@ -467,7 +468,7 @@ export class Dispatch implements Waiting, StoreAsker {
     if (belonging === undefined) return this.#pickAny(now);
     if (this.backend !== undefined) {
       this.#exclude(this.backend);
-      belonging.lookAgain(this.#tried, now);
+      belonging.lookAgain(now);
     }
     const other = this.#leave(now);
     if (other !== undefined) return other;
