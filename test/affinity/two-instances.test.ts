@@ -202,9 +202,12 @@ describe.skipIf(typeof installation === "string")("two instances whose Redis goe
     await during("Redis gone", async () => {
       await both.redis.stop();
       await pause(1_200);
+      // In each of three upstreams of both.
+      expect(await both.changes("affinity_store_up")).toEqual({ affinity_store_up: -6 });
     });
     await during("Redis back, empty", async () => {
       await both.afterwards("session_store_up", () => both.redis.start());
+      expect(await both.changes("affinity_store_up")).toEqual({ affinity_store_up: 0 });
       await pause(RENEWED_MS);
     });
     // Those of one come there once more, and the other has them from Redis.
