@@ -151,6 +151,16 @@ describe("a session", () => {
     expect(begun(scene, "new", 100).dispatch.hedgeAtMs).toBeLessThan(1000);
   });
 
+  test("that has begun meanwhile is not hedged any more", () => {
+    const hedge = { quantile: 0.5, minimumDelay: 1, budget: 1 };
+    const scene = sticky({ a: {}, b: {} }, { isolation: { hedge } });
+    for (let i = 0; i < 50; i++) served(scene, "x", i);
+    const [slow, quick] = [begun(scene, "new", 100), begun(scene, "new", 100)];
+    expect(slow.dispatch.hedgeAtMs).toBeLessThan(1000);
+    quick.succeeded(101);
+    expect(slow.dispatch.hedge(slow.dispatch.hedgeAtMs)).toBe(false);
+  });
+
   test("that is on no member any more is placed anew", () => {
     const scene = sticky({ a: {}, b: {} });
     served(scene, "x");

@@ -314,6 +314,7 @@ export class Dispatch implements Waiting, StoreAsker {
   hedge(now: number): boolean {
     if (this.hedgeAtMs === Number.POSITIVE_INFINITY) return false;
     this.hedgeAtMs = Number.POSITIVE_INFINITY;
+    this.#belonging?.lookAgain(now);
     if (this.#running === undefined || this.#hedge !== undefined || !this.#mayHedge) return false;
     const { waiting, hedging } = this.#upstream;
     if (waiting > 0 || !this.#othersLeft() || !hedging!.affordable) return false;
