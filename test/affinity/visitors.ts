@@ -181,7 +181,8 @@ export async function crowd(kind: Kind, options: CrowdOptions): Promise<Crowd> {
 
 /** The time of the proxy, which stands still until a test says how much of it passes. */
 export function stoppedTime(): { pass(ms: number): void; readonly wallMs: number } {
-  let nowMs = performance.now();
+  // Whole milliseconds: sums of fractions would end a session a hair too early or too late.
+  let nowMs = Math.ceil(performance.now());
   let wallMs = Date.now();
   vi.spyOn(SystemClock.prototype, "now").mockImplementation(() => nowMs);
   vi.spyOn(SystemClock.prototype, "wallTime").mockImplementation(() => wallMs);
