@@ -134,7 +134,7 @@ export class TableAffinity implements Affinity {
 
   place(session: Session, backend: Backend, now: number): void {
     const its = session as TableSession;
-    if (its.isKnown) this.#claim(its, backend, now);
+    if (its.isKnown) this.#claim(its, backend, now, true);
   }
 
   answered(
@@ -152,7 +152,7 @@ export class TableAffinity implements Affinity {
     }
     if (its === undefined || !its.isKnown) return undefined;
     const { address } = backend;
-    const slot = this.#claim(its, backend, now);
+    const slot = this.#claim(its, backend, now, learnt !== "");
     if (slot === NONE) return its.from === address ? "kept" : undefined;
     const became = this.#table.served(slot);
     this.#tell(its, slot, address, now);
@@ -205,13 +205,16 @@ export class TableAffinity implements Affinity {
     this.#table.sweep(now);
   }
 
-  /** The session is with `backend` now: its slot. -1: no, others have placed it since this exchange came to it. */
-  #claim(its: TableSession, backend: Backend, now: number): number {
+  /**
+   * The session is with `backend` now: its slot. -1: no, others have placed it since this exchange came to it.
+   * `moves`: also from where it has been served; an answer that comes late does not do that.
+   */
+  #claim(its: TableSession, backend: Backend, now: number, moves: boolean): number {
     const { address } = backend;
     let slot = this.#table.find(its.key, now);
     const here = slot === NONE ? undefined : this.#table.address(slot);
     if (here !== address) {
-      const isOwn = here === its.at && (here === its.from || this.#table.stage(slot) !== SERVED);
+      const isOwn = here === its.at && ((moves && here === its.from) || this.#table.stage(slot) !== SERVED);
       // A backend that was removed while it answered gets no sessions.
       if ((here !== undefined && !isOwn) || !this.#members.has(address)) return NONE;
       // Others may have been answered there since it looked.
