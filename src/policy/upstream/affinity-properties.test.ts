@@ -701,10 +701,13 @@ function checkEnd(sides: readonly Side[], visitors: readonly Visitor[]): void {
   for (const { finals, left, waits, errors, dispatch } of visitors) {
     expect([finals, waits, errors, dispatch.place]).toEqual([left ? 0 : 1, false, [], undefined]);
   }
-  for (const { upstream, sample, store } of sides) {
+  for (const { upstream, sample, store, sessions } of sides) {
     expect(sample.backends.map(({ active }) => active)).toEqual(sample.backends.map(() => 0));
     const { running, waiting, retry } = upstream;
     expect([running, waiting, retry?.budget.running ?? 0, store?.asking.size ?? 0]).toEqual([0, 0, 0, 0]);
+    // Who was answered by nobody leaves no trace.
+    const known = [...sessions.values()].filter(({ begun, isHinted }) => begun > 0 || isHinted).length;
+    must((upstream.affinity?.figures?.held ?? 0) <= known, () => `more sessions are held than the ${known} that began`);
   }
 }
 
