@@ -1,10 +1,7 @@
-import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    // Most tests of real sockets wait more than they work: also on a small machine two files run at a time.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         // Beside the code: fast, deterministic, no sockets but loopback ones of a moment.
