@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { candidates as allCandidates } from "./candidates/index.mjs";
 import { writeBenchSection } from "./docs.mjs";
+import { runCommand } from "./lib/command.mjs";
 import { showSpread, textTable } from "./lib/figures.mjs";
 import { describeMachine, projectDir } from "./lib/machine.mjs";
 import { buildNative } from "./lib/native.mjs";
@@ -58,18 +59,7 @@ const { values: options } = parseArgs({
   },
 });
 
-if (options.help) {
-  process.stdout.write(help);
-  process.exit(0);
-}
-
-try {
-  process.exit(await main());
-} catch (error) {
-  if (!(error instanceof Missing)) throw error;
-  console.error(`bench: ${error.message}`);
-  process.exit(1);
-}
+await runCommand("bench", help, options.help, main);
 
 /** @returns {Promise<number>} exit code */
 async function main() {

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { createJiti } from "jiti";
 import { startSpillwayOn } from "../candidates/spillway.mjs";
 import { machineLine, writeSection } from "../docs.mjs";
+import { runCommand } from "../lib/command.mjs";
 import { markdownTable, showSpread, textTable } from "../lib/figures.mjs";
 import { describeMachine, projectDir, spillwayVersion } from "../lib/machine.mjs";
 import { buildNative } from "../lib/native.mjs";
@@ -67,18 +68,7 @@ const { values: options } = parseArgs({
     help: { type: "boolean", short: "h", default: false },
   },
 });
-if (options.help) {
-  process.stdout.write(help);
-  process.exit(0);
-}
-
-try {
-  process.exit(await main());
-} catch (error) {
-  if (!(error instanceof Missing)) throw error;
-  console.error(`bench:affinity: ${error.message}`);
-  process.exit(1);
-}
+await runCommand("bench:affinity", help, options.help, main);
 
 /** @returns {Promise<number>} exit code */
 async function main() {

@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { machineLine, reliabilityPage, writeSection } from "../docs.mjs";
+import { runCommand } from "../lib/command.mjs";
 import { markdownTable, textTable } from "../lib/figures.mjs";
 import { describeMachine, projectDir, spillwayVersion } from "../lib/machine.mjs";
 import { divideCpus, Missing, pinSelf, raiseFileLimit } from "../lib/processes.mjs";
@@ -27,11 +28,6 @@ const { values: options } = parseArgs({
     help: { type: "boolean", short: "h", default: false },
   },
 });
-if (options.help) {
-  process.stdout.write(help);
-  process.exit(0);
-}
-
 /** A fifth of what three healthy servers can do, so that only the sick one is the trouble. */
 const perSecond = 200;
 /** Times of isolation as on the sale day: checks every half second, circuits open for as long at first. */
@@ -49,13 +45,7 @@ const variants = [
   { label: "off", isolation: false, hedge: false },
 ];
 
-try {
-  process.exit(await main());
-} catch (error) {
-  if (!(error instanceof Missing)) throw error;
-  console.error(`bench:faults: ${error.message}`);
-  process.exit(1);
-}
+await runCommand("bench:faults", help, options.help, main);
 
 /** @returns {Promise<number>} exit code */
 async function main() {

@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { runCommand } from "../lib/command.mjs";
 import { describeMachine, projectDir } from "../lib/machine.mjs";
 import { divideCpus, Missing, pinSelf, raiseFileLimit } from "../lib/processes.mjs";
 import { candidates } from "../shop/proxies.mjs";
@@ -33,17 +34,7 @@ const { values: options } = parseArgs({
     help: { type: "boolean", short: "h", default: false },
   },
 });
-if (options.help) {
-  process.stdout.write(help);
-  process.exit(0);
-}
-try {
-  process.exit(await main());
-} catch (error) {
-  if (!(error instanceof Missing)) throw error;
-  console.error(`sale-day: ${error.message}`);
-  process.exit(1);
-}
+await runCommand("sale-day", help, options.help, main);
 
 /** @returns {Promise<number>} exit code */
 async function main() {

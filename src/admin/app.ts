@@ -1,5 +1,6 @@
 import { type Context, Hono } from "hono";
-import { PROMETHEUS_CONTENT_TYPE, type ProcessFacts, prometheusText } from "../metrics/prometheus.ts";
+import type { ProcessFacts } from "../metrics/metrics.ts";
+import { PROMETHEUS_CONTENT_TYPE, prometheusText } from "../metrics/prometheus.ts";
 import { reportText } from "../metrics/report.ts";
 import { explanationJson } from "../proxy/explanation.ts";
 import { describedRequest } from "./explain-query.ts";

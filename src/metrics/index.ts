@@ -16,7 +16,8 @@ export {
   type StoreOperation,
   TIMEOUT_PHASES,
 } from "./layout.ts";
-export { PROMETHEUS_CONTENT_TYPE, type ProcessFacts, prometheusText } from "./prometheus.ts";
+export type { ProcessFacts } from "./metrics.ts";
+export { PROMETHEUS_CONTENT_TYPE, prometheusText } from "./prometheus.ts";
 export { reportText } from "./report.ts";
 export { createCounts, SharedCounts } from "./shared-counts.ts";
 export {

@@ -2,7 +2,8 @@ import { spawnSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { BY_HEADER, bench } from "../../test/support/metrics-bench.ts";
 import { LATENCY_BOUNDS } from "./layout.ts";
-import { METRICS, type ProcessFacts, prometheusText } from "./prometheus.ts";
+import { METRICS, type ProcessFacts } from "./metrics.ts";
+import { prometheusText } from "./prometheus.ts";
 import { metricsReference } from "./reference.ts";
 
 const facts: ProcessFacts = {

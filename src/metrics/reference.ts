@@ -1,5 +1,5 @@
 import { DISTANCE_BOUNDS, LATENCY_BOUNDS } from "./layout.ts";
-import { METRICS } from "./prometheus.ts";
+import { METRICS } from "./metrics.ts";
 
 /** `docs/reference/metrics.md`, made from the list the exposition is made from. */
 export function metricsReference(): string {

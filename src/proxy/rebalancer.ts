@@ -1,6 +1,7 @@
 import type { RebalanceOptions } from "../policy/affinity/options.ts";
 import { Rebalance, type TunnelLoad } from "../policy/affinity/rebalance.ts";
 import type { Backend } from "../policy/model/backend.ts";
+import { tunnelLoads } from "../policy/upstream/tunnel-loads.ts";
 import type { Upstream, UpstreamChange } from "../policy/upstream/upstream.ts";
 import type { Clock, Timer } from "../time/clock.ts";
 import type { Services } from "./services.ts";
@@ -59,10 +60,8 @@ class OpenTunnels {
 
 /**
  * Closes idle tunnels of an upstream, in this worker, when a backend of its was added or has come back: so that it gets
- * its share of them. How many, of which backend and when is the policy's to say (policy/affinity/rebalance.ts).
- *
- * Backends that drain, have weight 0 or are not up keep what they have: it is not their tunnels that are too many.
- * Backups give up theirs only when all that they stand in for are back; else part of the traffic is still meant for them.
+ * its share of them. How many, of which backend and when is the policy's to say (policy/affinity/rebalance.ts,
+ * policy/upstream/tunnel-loads.ts).
  */
 export class Rebalancer {
   readonly #upstream: Upstream;
@@ -132,22 +131,8 @@ export class Rebalancer {
     this.#timer.set(Math.max(0, wakeAtMs - this.#clock.now()));
   }
 
-  /** The backends that take new tunnels, or should give theirs back to those that do. */
   #loads(): TunnelLoad<Backend>[] {
-    const upstream = this.#upstream;
-    const serving = upstream.available.filter((backend) => upstream.stateOf(backend)?.state === "up");
-    const first = Math.min(...serving.map(({ tier }) => tier));
-    const whole = upstream.backends.every(
-      (backend) => backend.tier !== first || backend.weight === 0 || serving.includes(backend),
-    );
-    return serving
-      .filter(({ tier }) => tier === first || whole)
-      .map((backend) => ({
-        backend,
-        tunnels: this.#tunnels.get(backend)?.all.size ?? 0,
-        weight: backend.tier === first ? backend.weight : 0,
-        share: backend.tier === first ? backend.share : 0,
-      }));
+    return tunnelLoads(this.#upstream, (backend) => this.#tunnels.get(backend)?.all.size ?? 0);
   }
 }
 

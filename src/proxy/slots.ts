@@ -1,6 +1,6 @@
 import type { BackendSettings, Settings, UpstreamSettings } from "../config/settings.ts";
 import type { AffinityRow } from "../metrics/layout.ts";
-import type { SessionSource } from "../policy/affinity/options.ts";
+import { sourceWords } from "../policy/affinity/source-words.ts";
 import type { Position } from "../policy/model/position.ts";
 
 /** A backend with its row in shared counters and metrics. */
@@ -47,18 +47,7 @@ function affinityRow({
   maxSessions,
   store,
 }: Exclude<UpstreamSettings["affinity"], false>): AffinityRow {
-  const common = { by: sourceName(by), ttlMs: ttl, strict };
+  const common = { by: sourceWords(by), ttlMs: ttl, strict };
   if (by.kind === "cookie") return { ...common, store: "none", maxSessions: undefined };
   return { ...common, store: store === false ? "memory" : "redis", maxSessions };
-}
-
-function sourceName(by: SessionSource): string {
-  switch (by.kind) {
-    case "cookie":
-      return `cookie:${by.cookie.name}`;
-    case "learned":
-      return `learned ${by.from}:${by.name}`;
-    case "key":
-      return by.key;
-  }
 }

@@ -55,8 +55,7 @@ export class UpstreamRuntime {
   readonly #told = new Map<Backend, BackendCondition>();
   #heldTold = 0;
   #evictionsTold = 0;
-  #isSticky: boolean;
-  #asksForPosition: boolean;
+  #fallback: UpstreamRuntime | undefined;
 
   /** `slots` are the rows of its backends in shared counters, in order. */
   constructor(
@@ -69,8 +68,6 @@ export class UpstreamRuntime {
     const { services } = context;
     this.index = index;
     this.settings = settings;
-    this.#asksForPosition = settings.balance.policy === "nearest";
-    this.#isSticky = settings.affinity !== false;
     this.#services = services;
     this.#timer = services.clock.timer(() => {
       // One time for all that it sets going.
@@ -112,20 +109,18 @@ export class UpstreamRuntime {
     const fallback = circuitBreaker === false ? undefined : circuitBreaker.fallback;
     if (fallback === undefined) return;
     const { upstream, respond } = fallback;
-    const other = upstream === undefined ? undefined : upstreamOf(upstream);
-    this.upstream.fallback = { upstream: other?.upstream, respond };
-    if (other?.settings.balance.policy === "nearest") this.#asksForPosition = true;
-    if (other !== undefined && other.settings.affinity !== false) this.#isSticky = true;
+    if (upstream !== undefined) this.#fallback = upstreamOf(upstream);
+    this.upstream.fallback = { upstream: this.#fallback?.upstream, respond };
   }
 
   /** Whether sessions belong to backends, here or in the fallback. */
   get isSticky(): boolean {
-    return this.#isSticky;
+    return this.settings.affinity !== false || (this.#fallback?.settings.affinity ?? false) !== false;
   }
 
   /** Whether it matters where clients are, here or in the fallback. */
   get asksForPosition(): boolean {
-    return this.#asksForPosition;
+    return this.settings.balance.policy === "nearest" || this.#fallback?.settings.balance.policy === "nearest";
   }
 
   /** Gauges that follow from the policy, for the metrics. */

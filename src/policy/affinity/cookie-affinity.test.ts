@@ -5,20 +5,13 @@ import { sampleBackends, sampleRequest } from "../balance/samples.ts";
 import type { Backend } from "../model/backend.ts";
 import type { PickRequest } from "../model/request.ts";
 import { type Affinity, createAffinity } from "./index.ts";
-import type { AffinityOptions, CookieOptions } from "./options.ts";
+import type { AffinityOptions } from "./options.ts";
+import { sampleCookie } from "./samples.ts";
 
 const HOUR = 3_600_000;
 const MINUTE = 60_000;
 const wallMs = Date.UTC(2026, 10, 24);
-const cookie: CookieOptions = {
-  name: "spillway",
-  path: "/",
-  domain: "",
-  secure: "auto",
-  httpOnly: true,
-  sameSite: "Lax",
-  maxAge: true,
-};
+const cookie = sampleCookie;
 const options: AffinityOptions = { by: { kind: "cookie", cookie }, ttl: HOUR, maxSessions: 1, strict: false };
 
 function digestBy(key: string): (text: string) => string {

@@ -2,18 +2,11 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { cookieAttributes, cookieText, issuedAt, tokenIn } from "./cookie-value.ts";
 import type { CookieOptions } from "./options.ts";
+import { sampleCookie } from "./samples.ts";
 
 const token = "Zm9vYmFyYmF6cXV4LV9fZA";
 const made = Date.UTC(2026, 10, 24);
-const cookie: CookieOptions = {
-  name: "spillway",
-  path: "/",
-  domain: "",
-  secure: "auto",
-  httpOnly: true,
-  sameSite: "Lax",
-  maxAge: true,
-};
+const cookie = sampleCookie;
 
 test("says who it belongs to, and when it was made, in base 36", () => {
   expect(cookieText(token, made)).toBe(`${token}.mwtxhc00`);

@@ -58,7 +58,7 @@ class TableSession implements Session {
  * rate limits: an IPv6 client changes its address within its /64 (RFC 8981) and would lose its session with it.
  *
  * Exchanges of one session may run side by side. The first one to place it wins, here as in the store; those that came to
- * it before and were sent elsewhere change nothing. `found` with no address shows an exchange what others did meanwhile.
+ * it before and were sent elsewhere change nothing. `review` shows an exchange what others did meanwhile.
  *
  * Ids of more than 64 characters are kept as a digest.
  */
@@ -100,18 +100,13 @@ export class TableAffinity implements Affinity {
   }
 
   open(request: PickRequest, _wallMs: number, now: number): Session | undefined {
-    const id = this.#idOf(request);
-    if (id === undefined) return undefined;
-    const session = this.#look(this.#keyOf(id), now);
-    return session.isKnown || this.store !== undefined ? session : undefined;
+    const key = this.#keyIn(request);
+    return key === undefined ? undefined : this.#known(this.#sessionAt(key, this.#table.find(key, now)));
   }
 
   peek(request: PickRequest, _wallMs: number, now: number): Session | undefined {
-    const id = this.#idOf(request);
-    if (id === undefined) return undefined;
-    const key = this.#keyOf(id);
-    const session = this.#sessionAt(key, this.#table.peek(key, now));
-    return session.isKnown || this.store !== undefined ? session : undefined;
+    const key = this.#keyIn(request);
+    return key === undefined ? undefined : this.#known(this.#sessionAt(key, this.#table.peek(key, now)));
   }
 
   found(session: Session, address: string | undefined, now: number): void {
@@ -147,7 +142,7 @@ export class TableAffinity implements Affinity {
     let its = session as TableSession | undefined;
     if (learnt !== "") {
       const key = this.#keyOf(learnt);
-      if (its?.key !== key) its = this.#look(key, now);
+      if (its?.key !== key) its = this.#sessionAt(key, this.#table.find(key, now));
       its.isKnown = true;
     }
     if (its === undefined || !its.isKnown) return undefined;
@@ -235,8 +230,9 @@ export class TableAffinity implements Affinity {
     this.store.place(its.key, address, its.from === address ? undefined : its.from);
   }
 
-  #look(key: string, now: number): TableSession {
-    return this.#sessionAt(key, this.#table.find(key, now));
+  /** Of an id that is not known here a store may know. */
+  #known(session: TableSession): TableSession | undefined {
+    return session.isKnown || this.store !== undefined ? session : undefined;
   }
 
   #sessionAt(key: string, slot: number): TableSession {
@@ -254,6 +250,11 @@ export class TableAffinity implements Affinity {
   /** What the store says. Of equal addresses one string is kept. */
   #put(key: string, address: string, now: number): number {
     return this.#table.put(key, this.#members.get(address)?.address ?? address, now);
+  }
+
+  #keyIn(request: PickRequest): string | undefined {
+    const id = this.#idOf(request);
+    return id === undefined ? undefined : this.#keyOf(id);
   }
 
   #keyOf(id: string): string {

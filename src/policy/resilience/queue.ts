@@ -41,9 +41,9 @@ export class WaitingQueue<W extends Waiter> {
   readonly #targetMs: number;
   readonly #shed: (waiter: W, why: ShedFromQueue, now: number) => void;
   readonly #elsewhere: (() => number) | undefined;
-  readonly #high = new WaitingLine(0);
-  readonly #normal = new WaitingLine(1);
-  readonly #low = new WaitingLine(2);
+  readonly #high = new WaitingLine(rankOf("high"));
+  readonly #normal = new WaitingLine(rankOf("normal"));
+  readonly #low = new WaitingLine(rankOf("low"));
   /** Those who are due before `timeout` is over here; the others are due in the order in which they joined. */
   readonly #deadlines = new DeadlineHeap();
   readonly #rate = new ServiceRate();

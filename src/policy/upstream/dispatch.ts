@@ -369,7 +369,6 @@ export class Dispatch implements Waiting, StoreAsker {
 
   #asked(now: number): Step {
     this.wakeAtMs = Number.POSITIVE_INFINITY;
-    this.#belonging!.lookAgain(now);
     return now >= this.deadlineMs ? this.#answer("deadline", now) : this.#start(now);
   }
 
@@ -381,7 +380,6 @@ export class Dispatch implements Waiting, StoreAsker {
 
   take(now: number): boolean {
     try {
-      this.#belonging?.lookAgain(now);
       const backend = this.#pick(now);
       if (backend === "full") return false;
       if (backend !== "none") this.#try(backend, now);
@@ -467,10 +465,9 @@ export class Dispatch implements Waiting, StoreAsker {
   #pick(now: number): Backend | NoBackend {
     const belonging = this.#belonging;
     if (belonging === undefined) return this.#pickAny(now);
-    if (this.backend !== undefined) {
-      this.#exclude(this.backend);
-      belonging.lookAgain(now);
-    }
+    // Whatever it has waited for, others of its session have gone on.
+    if (this.#state !== "new") belonging.lookAgain(now);
+    if (this.backend !== undefined) this.#exclude(this.backend);
     const other = this.#leave(now);
     if (other !== undefined) return other;
     const bound = belonging.bound(this.#tried);

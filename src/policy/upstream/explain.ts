@@ -1,5 +1,6 @@
 import type { Affinity, Session } from "../affinity/affinity.ts";
 import type { SessionSource } from "../affinity/options.ts";
+import { sourceWords } from "../affinity/source-words.ts";
 import { keySource } from "../balance/key.ts";
 import type { Backend } from "../model/backend.ts";
 import type { PickRequest } from "../model/request.ts";
@@ -173,15 +174,4 @@ function carries(by: SessionSource, request: PickRequest): boolean {
   if (by.kind === "key") return keySource(by.key)(request) !== undefined;
   const { from, name } = by.kind === "cookie" ? { from: "cookie" as const, name: by.cookie.name } : by;
   return keySource(`${from}:${name}`)(request) !== undefined;
-}
-
-function sourceWords(by: SessionSource): string {
-  switch (by.kind) {
-    case "cookie":
-      return `cookie:${by.cookie.name}`;
-    case "learned":
-      return `learned ${by.from}:${by.name}`;
-    case "key":
-      return by.key;
-  }
 }
