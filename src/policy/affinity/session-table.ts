@@ -4,12 +4,13 @@ import type { AffinityFigures, SessionEvent } from "./affinity.ts";
 const NONE = -1;
 /**
  * How far a session is where it was put: `BEGINNING` and `MOVING`: it was not served there yet, and before nowhere, or
- * elsewhere; `SERVED`: it was.
+ * elsewhere; `SERVED`: it was; `RESTORED`: it was, and a move from there came to nothing since.
  */
 export const BEGINNING = 0;
 export const MOVING = 1;
 export const SERVED = 2;
-export type Stage = typeof BEGINNING | typeof MOVING | typeof SERVED;
+export const RESTORED = 3;
+export type Stage = typeof BEGINNING | typeof MOVING | typeof SERVED | typeof RESTORED;
 const FIRST_ROOM = 64;
 /** The store hears of a session that goes on when this part of its time to live has passed since it last did. */
 const RENEWAL = 0.1;
@@ -107,7 +108,7 @@ export class SessionTable implements AffinityFigures {
   served(slot: number): SessionEvent {
     const stage = this.#stages[slot];
     this.#stages[slot] = SERVED;
-    return stage === SERVED ? "kept" : stage === MOVING ? "moved" : "begun";
+    return stage === BEGINNING ? "begun" : stage === MOVING ? "moved" : "kept";
   }
 
   /** Where the session in `slot` belongs. */

@@ -43,6 +43,38 @@ describe("a session by key", () => {
     expect(affinity.answered(second, a, "", 0, 3)).toBe("begun");
   });
 
+  test("whose move is undone moves all the same when one that followed it is answered there", () => {
+    const affinity = affinityOf();
+    served(affinity, "x", a, 0);
+    const mover = affinity.open(request("x"), 0, 1)!;
+    affinity.place(mover, b, 1);
+    const follower = affinity.open(request("x"), 0, 2)!;
+    expect(follower.backend).toBe(b);
+    affinity.withdraw(mover, 3);
+    expect(belongs(affinity, "x", 3)).toBe("a");
+    expect(affinity.answered(follower, b, "", 0, 4)).toBe("moved");
+    expect([belongs(affinity, "x", 5), served(affinity, "x", b, 5)]).toEqual(["b", "kept"]);
+  });
+
+  test("leaves nothing of where it was placed when another backend answers that is removed by then", () => {
+    const affinity = affinityOf();
+    const session = affinity.open(request("x"), 0, 0)!;
+    affinity.place(session, a, 0);
+    affinity.update([a, c]);
+    expect(affinity.answered(session, b, "", 0, 1)).toBeUndefined();
+    expect(affinity.figures!.held).toBe(0);
+  });
+
+  test("is where it was when its backend is added again while it waits", () => {
+    const affinity = affinityOf();
+    served(affinity, "x", a, 0);
+    affinity.update([b, c]);
+    const session = affinity.open(request("x"), 0, 1)!;
+    affinity.update([a, b, c]);
+    affinity.review(session, 2);
+    expect(session.backend).toBe(a);
+  });
+
   test("needs a key", () => {
     const affinity = affinityOf();
     expect(affinity.open(requestOf({}), 0, 0)).toBeUndefined();

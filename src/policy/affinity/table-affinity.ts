@@ -12,7 +12,7 @@ import type {
   SessionStore,
 } from "./affinity.ts";
 import type { AffinityOptions, SessionSource } from "./options.ts";
-import { BEGINNING, MOVING, SERVED, SessionTable, type Stage } from "./session-table.ts";
+import { BEGINNING, MOVING, RESTORED, SERVED, SessionTable, type Stage } from "./session-table.ts";
 
 const NONE = -1;
 /** Clients choose their ids, up to a head full. */
@@ -148,7 +148,11 @@ export class TableAffinity implements Affinity {
     if (its === undefined || !its.isKnown) return undefined;
     const { address } = backend;
     const slot = this.#claim(its, backend, now, learnt !== "");
-    if (slot === NONE) return its.from === address ? "kept" : undefined;
+    if (slot === NONE) {
+      // It is not where it answered: what it had placed before is nobody's.
+      this.withdraw(its, now);
+      return its.from === address ? "kept" : undefined;
+    }
     const became = this.#table.served(slot);
     this.#tell(its, slot, address, now);
     return its.from === address && its.stage === SERVED ? "kept" : became;
@@ -162,7 +166,7 @@ export class TableAffinity implements Affinity {
     if (slot === NONE || this.#table.address(slot) !== at || this.#table.stage(slot) === SERVED) return;
     // Where it has never been served it need not go back to.
     if (from === undefined || stage === BEGINNING) this.#table.remove(slot);
-    else this.#table.put(key, from, now, stage);
+    else this.#table.put(key, from, now, stage === SERVED ? RESTORED : stage);
     its.at = from;
   }
 
@@ -172,9 +176,14 @@ export class TableAffinity implements Affinity {
     if (slot === NONE) {
       // What it saw was the place of an exchange that was answered by nobody.
       if (its.from !== undefined && its.from === its.at && its.stage === BEGINNING) its.belongsNowhere();
-    } else if (this.#table.address(slot) !== its.at || (this.#table.stage(slot) === SERVED && its.stage !== SERVED)) {
-      this.#show(its, slot);
+      return;
     }
+    const address = this.#table.address(slot);
+    const isElsewhere = address !== its.at;
+    const isServedSince = this.#table.stage(slot) === SERVED && its.stage !== SERVED;
+    // Its backend was removed, or added again.
+    const isAnother = address === its.from && its.backend !== this.#members.get(address);
+    if (isElsewhere || isServedSince || isAnother) this.#show(its, slot);
   }
 
   /** The client has its id from elsewhere. */
@@ -209,7 +218,11 @@ export class TableAffinity implements Affinity {
     let slot = this.#table.find(its.key, now);
     const here = slot === NONE ? undefined : this.#table.address(slot);
     if (here !== address) {
-      const isOwn = here === its.at && ((moves && here === its.from) || this.#table.stage(slot) !== SERVED);
+      const isOwn =
+        here === its.at
+          ? (moves && here === its.from) || this.#table.stage(slot) !== SERVED
+          : // It has followed a move that was undone, and was answered there all the same.
+            address === its.at && this.#table.stage(slot) === RESTORED;
       // A backend that was removed while it answered gets no sessions.
       if ((here !== undefined && !isOwn) || !this.#members.has(address)) return NONE;
       // Others may have been answered there since it looked.
@@ -244,7 +257,9 @@ export class TableAffinity implements Affinity {
   /** The exchange sees where its session, in `slot`, belongs now. */
   #show(its: TableSession, slot: number): void {
     const address = this.#table.address(slot);
-    its.belongs(address, this.#members.get(address), this.#table.sureAt(slot), this.#table.stage(slot));
+    const stage = this.#table.stage(slot);
+    const backend = this.#members.get(address);
+    its.belongs(address, backend, this.#table.sureAt(slot), stage === RESTORED ? SERVED : stage);
   }
 
   /** What the store says. Of equal addresses one string is kept. */
